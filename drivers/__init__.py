@@ -1,0 +1,1 @@
+"""How terminals and lines attach: thin I/O shells round the codecs of `protocols`."""
