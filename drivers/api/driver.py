@@ -60,7 +60,7 @@ class DriverContext(Protocol):
 
 
 class Driver(Protocol):
-    """One way for terminals to attach. One object is run once."""
+    """One way for terminals to attach. `run` is called once, and again only if it raised."""
 
     @property
     def capabilities(self) -> Capabilities:

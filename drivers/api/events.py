@@ -109,6 +109,7 @@ class Refusal(StrEnum):
     WRONG_TOPIC = "wrong_topic"
     RETAINED = "retained"
     FLOOD = "flood"
+    INTERNAL = "internal"  # a defect of ours: logged in full, and the terminal repeats
 
 
 class ReceiptOutcome(StrEnum):

@@ -1,0 +1,107 @@
+"""What we take from inside aiomqtt and gmqtt; a new version that takes it away fails here."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import pytest
+
+from drivers.mqtt.config import MqttConfig
+from drivers.mqtt.connection import Delivery, EventConnection
+from drivers.mqtt.ingest import IngestConnection
+from drivers.mqtt.links import LinkLost
+from tests.contract.harnesses import MqttHarness
+from tests.waiting import free_port, wait_until
+
+
+def config_for(harness: MqttHarness) -> MqttConfig:
+    return MqttConfig.model_validate(
+        {
+            "port": harness.broker.port,
+            "username": harness.broker.gateway_user,
+            "password": harness.broker.gateway_password,
+        }
+    )
+
+
+async def test_the_first_queued_message_is_not_acknowledged_by_the_library(
+    tmp_path: Path,
+) -> None:
+    harness = MqttHarness(tmp_path)
+    await harness.open()
+    config = config_for(harness)
+
+    async def deliveries(*, subscribe: bool, count: int) -> list[Delivery]:
+        got: list[Delivery] = []
+        connection = EventConnection(config, None, client_id="guard", on_delivery=got.append)
+        async with connection:
+            if subscribe:
+                await connection.subscribe("onekey/v1/+/up/event")
+            await wait_until(lambda: len(got) == count)
+        return got
+
+    try:
+        await deliveries(subscribe=True, count=0)
+        for n in range(10):
+            await harness.press("T-1", f"e{n}")
+        first = await deliveries(subscribe=False, count=10)
+        again = await deliveries(subscribe=False, count=10)
+        assert [d.payload for d in again] == [d.payload for d in first]
+        assert all(d.redelivered for d in again)
+        assert not any(d.redelivered for d in first)
+    finally:
+        await harness.close()
+
+
+async def test_small_packets_leave_at_once_on_both_kinds(tmp_path: Path) -> None:
+    harness = MqttHarness(tmp_path)
+    await harness.open()
+    config = config_for(harness)
+    events = EventConnection(config, None, client_id="a", on_delivery=lambda _: None)
+    ingest = IngestConnection(config, None, client_id="b", on_message=lambda *_: None)
+    try:
+        async with events, ingest:
+            transport = ingest._transport()
+            assert transport is not None
+            for peer in [events._paho.socket(), transport.get_extra_info("socket")]:
+                assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    finally:
+        await harness.close()
+
+
+@pytest.mark.parametrize("kind", ["events", "ingest"])
+async def test_nobody_there(kind: str) -> None:
+    config = MqttConfig.model_validate({"port": free_port()})
+    with pytest.raises(LinkLost, match=r"refused|Connect call failed"):
+        async with connection(kind, config):
+            pass
+
+
+@pytest.mark.parametrize("kind", ["events", "ingest"])
+async def test_a_peer_that_never_answers_and_a_stop_meanwhile(kind: str) -> None:
+    before = asyncio.all_tasks()
+    silent = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    config = MqttConfig.model_validate({"port": port, "connect_timeout_s": 0.2})
+    with pytest.raises(LinkLost):
+        async with connection(kind, config):
+            pass
+    patient = MqttConfig.model_validate({"port": port, "connect_timeout_s": 30})
+
+    async def connect() -> None:
+        async with connection(kind, patient):
+            pass
+
+    task = asyncio.create_task(connect())
+    await asyncio.wait({task}, timeout=0.1)
+    task.cancel()
+    _, pending = await asyncio.wait({task}, timeout=2)
+    assert not pending
+    silent.close()
+    await wait_until(lambda: not asyncio.all_tasks() - before, deadline=3)
+
+
+def connection(kind: str, config: MqttConfig) -> EventConnection | IngestConnection:
+    if kind == "events":
+        return EventConnection(config, None, client_id="a", on_delivery=lambda _: None)
+    return IngestConnection(config, None, client_id="b", on_message=lambda *_: None)
