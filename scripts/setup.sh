@@ -18,6 +18,7 @@ if [ "$purpose" = test ]; then
   package[baresip]=baresip-core
   package[promtool]=prometheus
   package[pg_ctl]=postgresql
+  package[chromium]=chromium
 fi
 
 have() {
