@@ -14,7 +14,7 @@ ALLOWED: dict[str, set[str]] = {
     "protocols": {"protocols"},
     "drivers": {"drivers.api", "drivers.registry", "protocols"},
     "drivers.api": {"drivers.api"},
-    "gateway": {"gateway", "drivers.api", "protocols.text", "protocols.wav"},
+    "gateway": {"gateway", "drivers.api", "protocols.errors", "protocols.text", "protocols.wav"},
     "gateway.flows.policies": {"gateway.flows", "drivers.api"},
     "gateway.app": {"gateway", "drivers", "protocols"},
     "sim": {"sim", "protocols", "drivers.api"},

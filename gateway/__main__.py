@@ -1,0 +1,89 @@
+"""Command line: `onekey-gateway serve|check-config|migrate|terminals import`."""
+
+import argparse
+import asyncio
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from drivers.api.errors import StoreUnavailable
+from gateway import app
+from gateway.config import Settings, load
+from gateway.logs import logging_to
+from gateway.store.migrate import StoreTooNew
+from gateway.terminals.csv_file import CsvErrors
+from gateway.web.app import CannotListen
+
+# Exit codes of sysexits.h, so that a service manager can tell a wrong configuration from a fault.
+EX_CONFIG = 78
+EX_UNAVAILABLE = 69
+EX_DATAERR = 65
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's grammar."""
+    top = argparse.ArgumentParser(prog="onekey-gateway", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    serve = commands.add_parser(
+        "serve", help="run the daemon until SIGTERM (drain) or SIGINT (now)"
+    )
+    check = commands.add_parser("check-config", help="read the configuration, name every error")
+    migrate = commands.add_parser("migrate", help="bring the store to this version's schema")
+    terminals = commands.add_parser("terminals", help="registered terminals")
+    imported = terminals.add_subparsers(dest="action", required=True).add_parser("import")
+    imported.add_argument("file", type=Path, help="CSV with a header line")
+    for command in (serve, check, migrate, imported):
+        command.add_argument("--config", type=Path, default=None, help="TOML file")
+    return top
+
+
+def read_config(path: Path | None) -> Settings:
+    """Return the settings or end the process with every error and its path."""
+    try:
+        return load(path)
+    except ValidationError as error:
+        lines = [
+            f"  {'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+            for item in error.errors(include_url=False, include_input=False)
+        ]
+        sys.stderr.write(f"configuration {path or '(environment)'}:\n" + "\n".join(lines) + "\n")
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        sys.stderr.write(f"configuration {path}: {error}\n")
+    raise SystemExit(EX_CONFIG)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the command line asks; returns the exit code."""
+    settings = read_config(arguments.config)
+    if arguments.command == "check-config":
+        problems = app.check(settings)
+        sys.stderr.write("".join(f"  {line}\n" for line in problems) or "configuration is valid\n")
+        return EX_CONFIG if problems else 0
+    if arguments.command == "serve":
+        return app.serve(settings)
+    with logging_to(settings.log):
+        if arguments.command == "migrate":
+            asyncio.run(app.migrate(settings))
+            return 0
+        count = asyncio.run(app.import_terminals(settings, arguments.file))
+        sys.stdout.write(f"{count} terminals registered\n")
+        return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the console script."""
+    try:
+        return run(parser().parse_args(argv))
+    except CsvErrors as error:
+        sys.stderr.write(f"{error}\n")
+        return EX_DATAERR
+    except (StoreUnavailable, StoreTooNew, CannotListen) as error:
+        sys.stderr.write(f"{error}\n")
+        return EX_UNAVAILABLE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

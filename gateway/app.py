@@ -1,0 +1,278 @@
+"""Composition root: the only place that knows every part. `_serve` shows the order of the start."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from drivers import registry
+from drivers.api.driver import Driver
+from drivers.api.errors import StoreUnavailable
+from drivers.sip.config import SipConfig
+from drivers.sip.factory import SipWorkerFactory
+from gateway.archive import Archive
+from gateway.clock import SystemClock
+from gateway.closing import Closer
+from gateway.config import Settings
+from gateway.driver_port import DriverPort
+from gateway.feed import Feed
+from gateway.flows.runner import FlowRunner
+from gateway.health import HealthBoard
+from gateway.incidents.desk import SqlIncidentDesk
+from gateway.incidents.messages import IncidentMessage
+from gateway.incidents.states import IncidentState
+from gateway.jobs import Jobs, Work, watch_lag
+from gateway.logs import logging_to
+from gateway.metrics import Metrics
+from gateway.pipeline import Parts, Pipeline
+from gateway.recovery import Recovery
+from gateway.routing.rules import Router
+from gateway.stopping import StopSignals
+from gateway.store.database import Database
+from gateway.telephony.pool import WorkerPool
+from gateway.telephony.prompts import PromptLibrary
+from gateway.terminals.csv_file import read_terminals
+from gateway.terminals.directory import Directory
+from gateway.terminals.messenger import Messenger
+from gateway.terminals.tracker import TerminalTracker
+from gateway.web.app import WebServer
+from gateway.web.deps import WebDeps
+from gateway.web.views import incident_changed
+
+log = structlog.get_logger()
+
+
+class Gateway:
+    """All parts of one daemon, wired; nothing runs yet."""
+
+    def __init__(
+        self, settings: Settings, foundation: "Foundation", drivers: dict[str, Driver]
+    ) -> None:
+        self.settings = settings
+        self.drivers = drivers
+        self.database = foundation.database
+        self.pool = foundation.pool
+        self.metrics = foundation.metrics
+        self.clock = SystemClock()
+        self.health = HealthBoard()
+        self.feed = Feed(self.metrics, settings.web.feed_queue)
+        self._wire_cases()
+        self._wire_calls()
+
+    def _wire_cases(self) -> None:
+        s, clock, metrics, database = self.settings, self.clock, self.metrics, self.database
+        self.directory = Directory(database, clock, s.presence)
+        self.tracker = TerminalTracker(
+            self.directory, database, metrics, clock, s.presence, lambda _changed: None
+        )
+        self.messenger = Messenger(self.drivers, self.directory, metrics, clock)
+        self.desk = SqlIncidentDesk(database, metrics, clock, self._published, config=s.incidents)
+        self.archive = Archive(s.recordings_dir, self.desk, clock)
+
+    def _wire_calls(self) -> None:
+        s, clock, metrics = self.settings, self.clock, self.metrics
+        self.runner = FlowRunner(
+            settings=s,
+            dialer=self.pool,
+            desk=self.desk,
+            messenger=self.messenger,
+            directory=self.directory,
+            prompts=PromptLibrary(s.prompt_dirs, s.prompts.language),
+            metrics=metrics,
+            clock=clock,
+            finish_recording=self.archive.finish,
+        )
+        self.pipeline = Pipeline(
+            Parts(
+                config=s.incidents,
+                desk=self.desk,
+                directory=self.directory,
+                messenger=self.messenger,
+                router=Router(s.routing),
+                flows=self.runner,
+                metrics=metrics,
+                clock=clock,
+            )
+        )
+        self.recovery = Recovery(self.desk, self.runner, self.pipeline.begin, clock)
+        self.closer = Closer(self.desk, self.runner.incident_closed, self.messenger, clock)
+        self.health.watch("store", lambda: self.database.last_error)
+        if s.telephony.enabled:
+            self.health.watch(
+                "telephony", lambda: "" if self.pool.available else "no worker is ready"
+            )
+
+    def _published(self, message: IncidentMessage) -> None:
+        """Pass a committed change on, in the order of the commits; runs on the loop."""
+        incident = message.incident
+        if self.feed.watched:
+            terminal = self.directory.get(incident.terminal)
+            self.feed.publish(incident_changed(incident, message.entries, terminal))
+        if incident.state is IncidentState.CLOSED:
+            self.closer.closed(incident)
+
+    def port(self, name: str) -> DriverPort:
+        """Return what the driver `name` sees of the gateway."""
+        return DriverPort(
+            name,
+            pipeline=self.pipeline,
+            tracker=self.tracker,
+            metrics=self.metrics,
+            clock=self.clock,
+            on_link=self.health.link,
+        )
+
+    def web_deps(self) -> WebDeps:
+        """Return what the HTTP surface reads and may do."""
+        return WebDeps(
+            config=self.settings.web,
+            clock=self.clock,
+            metrics=self.metrics,
+            feed=self.feed,
+            desk=self.desk,
+            close=self.closer.close,
+            terminals=self.directory,
+            calls=lambda: self.runner.running,
+            workers=self.pool.snapshot,
+            health=self.health.read,
+        )
+
+    def work(self) -> dict[str, Work]:
+        """Return what runs beside the drivers from start to stop."""
+        return {
+            "incidents": self.desk.run,
+            "presence": self.tracker.run,
+            "terminals": self.directory.follow,
+            "messenger": self.messenger.run,
+            "closer": self.closer.run,
+            "calls": self.runner.run,
+            "recovery": self.recovery.run,
+            "lag": partial(watch_lag, self.metrics),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foundation:
+    """What must stand before anything is wired."""
+
+    database: Database
+    pool: WorkerPool
+    metrics: Metrics
+
+
+def serve(settings: Settings) -> int:
+    """Run the daemon until a signal ends it; returns the exit code."""
+    with logging_to(settings.log):
+        return asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    stop = StopSignals()
+    async with AsyncExitStack() as stack:
+        foundation = await _lay_foundation(settings, stack, stop)
+        drivers = {name: registry.load(name)(dict(own)) for name, own in settings.drivers.items()}
+        gateway = Gateway(settings, foundation, drivers)
+        await gateway.directory.load()
+        await stack.enter_async_context(WebServer(gateway.web_deps()))
+        background = await stack.enter_async_context(Jobs())
+        for name, work in gateway.work().items():
+            background.start(name, work)
+        await gateway.recovery.at_start()
+        background.start("repair", partial(gateway.archive.repair, gateway.runner.call_ids))
+        intake = await stack.enter_async_context(Jobs())
+        for name, driver in drivers.items():
+            intake.start(name, partial(driver.run, gateway.port(name)))
+        log.info("gateway_ready", instance=settings.instance, terminals=len(gateway.directory))
+        how = await stop.asked()
+        log.info("gateway_stopping", how=how.value)
+        await _stop(gateway, intake, stop)
+    log.info("gateway_stopped")
+    return 0
+
+
+async def _lay_foundation(
+    settings: Settings, stack: AsyncExitStack, stop: StopSignals
+) -> Foundation:
+    """Open the store and the pool; raises StoreUnavailable, StoreTooNew or TransientError."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    metrics, clock = Metrics(), SystemClock()
+    database = Database(settings.store, settings.store_url, metrics)
+    await database.start()
+    stack.push_async_callback(database.stop)
+    factory = SipWorkerFactory(_sip_config(settings))
+    pool = WorkerPool(settings.telephony, factory, metrics, clock)
+    if settings.telephony.enabled:
+        await stack.enter_async_context(factory)
+        await pool.start()
+        stack.push_async_callback(partial(_stop_pool, pool, stop))
+    return Foundation(database=database, pool=pool, metrics=metrics)
+
+
+async def _stop_pool(pool: WorkerPool, stop: StopSignals) -> None:
+    """End the workers, or leave those that still talk to the next daemon."""
+    await pool.stop(workers="quit" if stop.at_once else "leave")
+
+
+def _sip_config(settings: Settings) -> SipConfig:
+    own = {"run_dir": settings.data_dir / "run", **settings.telephony.sip}
+    own["run_dir"] = Path(own["run_dir"]).absolute()
+    return SipConfig(legs_per_worker=settings.telephony.legs_per_worker, **own)
+
+
+async def _stop(gateway: Gateway, intake: Jobs, stop: StopSignals) -> None:
+    """Take nothing more; let calls end; write what is in memory. A second signal hurries it."""
+    gateway.health.draining = True
+    await intake.end()  # presses now wait at the broker
+    await gateway.pipeline.drain()
+    if not stop.at_once:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(gateway.settings.incidents.drain_s):
+                await stop.hurried(gateway.runner.idle())
+    await gateway.runner.stop(hang_up=stop.at_once)
+    with suppress(StoreUnavailable):  # measurements of the last seconds; the next heartbeat mends
+        await gateway.tracker.flush()
+
+
+async def import_terminals(settings: Settings, file: Path) -> int:
+    """Register the terminals of a CSV file; returns how many. Raises CsvErrors, OSError."""
+    terminals = read_terminals(file)
+    async with _store(settings) as database:
+        await Directory(database, SystemClock(), settings.presence).register(terminals)
+    return len(terminals)
+
+
+async def migrate(settings: Settings) -> None:
+    """Bring the store to this version's schema."""
+    async with _store(settings):
+        return
+
+
+@asynccontextmanager
+async def _store(settings: Settings) -> AsyncIterator[Database]:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.store, settings.store_url, Metrics())
+    await database.start()
+    try:
+        yield database
+    finally:
+        await database.stop()
+
+
+def check(settings: Settings) -> list[str]:
+    """Return what is wrong with a configuration beyond its types: driver sections, prompts."""
+    problems = PromptLibrary(settings.prompt_dirs, settings.prompts.language).check()
+    found = [f"prompts: {line}" for line in problems]
+    for name, own in settings.drivers.items():
+        try:
+            registry.load(name)(dict(own))
+        except (LookupError, ValueError, OSError) as error:
+            found.append(f"drivers.{name}: {error}")
+    try:
+        _sip_config(settings)
+    except TypeError as error:
+        found.append(f"telephony.sip: {error}")
+    return found
