@@ -68,11 +68,11 @@ class Router(Protocol):
 class Flows(Protocol):
     """Running calls."""
 
-    def start(self, incident: Incident, decision: Decision) -> CallId:
-        """Start a call for an incident; never blocks."""
+    def start(self, incident: Incident, decision: Decision, event: EventId | None = None) -> CallId:
+        """Start a call for an incident, which `event` may have joined; never blocks."""
         ...
 
-    def pressed_again(self, incident: IncidentId) -> bool:
+    def pressed_again(self, incident: IncidentId, event: EventId) -> bool:
         """Tell the incident's call of another press; False when no call runs."""
         ...
 
@@ -203,10 +203,12 @@ class Pipeline:
     def _act(self, event: AnyTerminalEvent, taken: Taken, incident: Incident) -> None:
         if isinstance(event, PressCancelled):
             self._p.flows.press_cancelled(incident.id)
-        elif taken.opened or (taken.joined and not self._p.flows.pressed_again(incident.id)):
+        elif taken.opened:
             self.begin(incident)
+        elif taken.joined and not self._p.flows.pressed_again(incident.id, event.event_id):
+            self.begin(incident, event.event_id)
 
-    def begin(self, incident: Incident) -> Decision:
+    def begin(self, incident: Incident, joined: EventId | None = None) -> Decision:
         """Route an incident and start its flow: at the press, and again after a restart."""
         terminal = self._p.directory.get(incident.terminal)
         question = Question(
@@ -221,7 +223,7 @@ class Pipeline:
         decision = self._p.router.decide(question)
         log.info("incident_routed", incident=incident.id, rule=decision.rule, flow=decision.flow)
         if decision.flow != "none":
-            self._p.flows.start(incident, decision)
+            self._p.flows.start(incident, decision, joined)
         self._note_routed(incident, decision)
         return decision
 

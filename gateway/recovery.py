@@ -7,6 +7,7 @@ and the call, or a call ended by a defect) is begun again after a moment.
 
 import asyncio
 from collections.abc import Callable, Container
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -14,7 +15,7 @@ import structlog
 from drivers.api.clock import Clock
 from drivers.api.errors import StoreUnavailable
 from drivers.api.ids import IncidentId
-from gateway.incidents.model import CallRecord, Incident, IncidentDesk
+from gateway.incidents.model import CallRecord, Change, Incident, IncidentDesk
 from gateway.incidents.states import IncidentState
 from gateway.routing.model import Decision
 
@@ -65,6 +66,7 @@ class Recovery:
         for record in await self._desk.running_calls():
             incident = await self._desk.show(record.incident)
             if incident is None or incident.state is IncidentState.CLOSED:
+                await self._end(record)
                 continue
             taken_over = await self._calls.resume(record, incident)
             log.info(
@@ -73,6 +75,12 @@ class Recovery:
                 incident=record.incident,
             )
         await self._sweep(grace_s=0.0)
+
+    async def _end(self, record: CallRecord) -> None:
+        """End the record of a call whose incident was closed while its end was not committed."""
+        now = self._clock.time()
+        ended = replace(record, ended_at=now, outcome="closed")
+        await self._desk.apply(Change(incident=record.incident, at=now, call=ended))
 
     async def run(self) -> None:
         """Sweep for ever."""

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from drivers.api.ids import EventId
 from gateway.flows.hands import Hands
 from gateway.flows.model import (
     CallOutcome,
@@ -76,6 +77,10 @@ class CallActor:
         if len(self._mailbox) <= MAILBOX_MAX:  # the one too many tells the reader
             self._mailbox.append(event)
         self._mail.set()
+
+    def tell_also(self, event: EventId) -> None:
+        """Tell the terminal of the next steps for `event`, too."""
+        self._hands.tell_also(event)
 
     async def take_over(self) -> bool:
         """Take the call over from its worker, before `run`; False when the worker is gone."""

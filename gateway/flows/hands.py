@@ -13,6 +13,7 @@ import structlog
 
 from drivers.api.commands import ExpectCall, TellEventState
 from drivers.api.errors import WaistError
+from drivers.api.ids import EventId
 from drivers.api.legs import AnyLegEvent, DialRequest, LegDialled, LegOutcome
 from gateway.flows import headers
 from gateway.flows.ledger import Ledger
@@ -60,6 +61,8 @@ log = structlog.get_logger()
 
 # The pool answers within `room_wait_s` (30 s at most); a pool that does not is as good as full.
 ROOM_S: Final = 35.0
+# A person in panic presses many times; the terminal needs the answer for its latest presses.
+TOLD_MAX: Final = 10
 
 
 class Hands:
@@ -73,6 +76,7 @@ class Hands:
         self._post = post
         self.ledger = Ledger(facts.id, facts.incident.id, facts.incident.terminal, parts.metrics)
         self.timers = Timers(parts.schedule, lambda name: post(TimerFired(name)))
+        self._told = [facts.incident.event_id]  # events of the terminal that await the outcome
         self._seat: Seat | None = None
         self._opening: asyncio.Task[None] | None = None
         self._errands: set[asyncio.Task[None]] = set()
@@ -176,6 +180,11 @@ class Hands:
         """Commit the record of a leg that has ended."""
         incident = self._facts.incident.id
         self._p.committer.put(Change(incident=incident, at=record.ended_at, leg=record))
+
+    def tell_also(self, event: EventId) -> None:
+        """Tell the terminal of the next steps for `event`, too: it joined the incident."""
+        if event not in self._told:
+            self._told = [*self._told, event][-TOLD_MAX:]
 
     def alarm(self, cause: Cause) -> None:
         """Let a person know: by metric, log, timeline and whoever listens."""
@@ -342,8 +351,9 @@ class Hands:
 
     def _tell(self, command: TellTerminal) -> None:
         incident = self._facts.incident
-        tell = TellEventState(event_id=incident.event_id, state=command.state, incident=incident.id)
-        self._p.messenger.tell(incident.terminal, tell)
+        for event in self._told:
+            tell = TellEventState(event_id=event, state=command.state, incident=incident.id)
+            self._p.messenger.tell(incident.terminal, tell)
 
     def _announce(self, command: AnnounceCall) -> None:
         self._announced += 1

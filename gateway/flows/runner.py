@@ -11,7 +11,7 @@ import structlog
 from ulid import ULID
 
 from drivers.api.clock import Clock
-from drivers.api.ids import CallId, IncidentId
+from drivers.api.ids import CallId, EventId, IncidentId
 from drivers.api.legs import LegDialer
 from gateway.config import Settings
 from gateway.flows.actor import CallActor
@@ -102,11 +102,14 @@ class FlowRunner:
         """Return the incidents with a call that runs or whose end is not committed yet."""
         return frozenset(self._actors) | self._committer.incidents
 
-    def start(self, incident: Incident, decision: Decision) -> CallId:
-        """Start a call, or tell the one that runs of another press; never blocks."""
+    def start(self, incident: Incident, decision: Decision, event: EventId | None = None) -> CallId:
+        """Start a call, or tell the one that runs of another press; never blocks.
+
+        `event` is the press that joined the incident, when it was not the one that opened it.
+        """
         running = self._actors.get(incident.id)
         if running is not None:
-            running.post(PressedAgain())
+            self.pressed_again(incident.id, event or incident.event_id)
             return running.facts.id
         terminal = self._directory.get(incident.terminal)
         plan = plan_of(self._settings, decision, voice=bool(terminal and terminal.sip_uri))
@@ -121,6 +124,8 @@ class FlowRunner:
             measured=incident.state is IncidentState.OPEN,
         )
         actor = CallActor(self._parts, facts, EmergencyCall(plan=plan))
+        if event is not None:
+            actor.tell_also(event)
         actor.post(Started())
         self._run(actor)
         return facts.id
@@ -149,8 +154,11 @@ class FlowRunner:
         self._run(actor)
         return found
 
-    def pressed_again(self, incident: IncidentId) -> bool:
+    def pressed_again(self, incident: IncidentId, event: EventId) -> bool:
         """Tell the incident's call of another press; False when no call runs."""
+        actor = self._actors.get(incident)
+        if actor is not None:
+            actor.tell_also(event)
         return self._post(incident, PressedAgain())
 
     def press_cancelled(self, incident: IncidentId) -> bool:

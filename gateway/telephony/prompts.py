@@ -35,6 +35,7 @@ PROMPTS: Final[Mapping[str, Prompt]] = {
         "caller",
         "您好，正在为您接通服务中心，请不要挂断。",
         "Hello. We are connecting you to the service centre. Please stay on the line.",
+        loops=True,
     ),
     "waiting": _prompt(
         "caller",
@@ -74,6 +75,17 @@ PROMPTS: Final[Mapping[str, Prompt]] = {
         "老人终端暂时没有接通，系统正在重新呼叫，请稍候。",
         "The terminal does not answer yet. We are calling it again. One moment, please.",
         loops=True,
+    ),
+    "terminal_without_voice": _prompt(
+        "agent",
+        "这台终端没有通话功能，请查看屏幕上的信息，按流程处理。",
+        "This terminal cannot speak. Please see the case on your screen and act on it.",
+        loops=True,
+    ),
+    "press_cancelled": _prompt(
+        "agent",
+        "终端上的呼叫已被取消，请向老人确认。",
+        "The press was taken back at the terminal. Please make sure that the person is well.",
     ),
 }
 

@@ -7,7 +7,7 @@ import pytest
 
 from drivers.api.commands import EventState, ExpectCall, TellEventState
 from drivers.api.errors import NoCapacity, UnknownLeg, WorkerGone
-from drivers.api.ids import CallId, IncidentId
+from drivers.api.ids import CallId, EventId, IncidentId
 from drivers.api.legs import LegEnded, LegOutcome, LegState
 from gateway.flows import actor
 from gateway.incidents.model import CallRecord
@@ -303,12 +303,12 @@ async def test_a_call_that_cannot_be_recorded_goes_on(scene: Scene) -> None:
 async def test_another_press_reaches_the_running_call(scene: Scene) -> None:
     await scene.started()
     call = scene.runner.running[0].call
-    assert scene.runner.pressed_again(scene.desk.incident.id)
+    assert scene.runner.pressed_again(scene.desk.incident.id, EventId("again"))
     assert scene.runner.press_cancelled(scene.desk.incident.id)
     assert scene.runner.start(scene.desk.incident, decision(ANNA)) == call
     await wait_until(lambda: scene.desk.words.count("pressed_again") == 2)
     assert "press_cancelled" in scene.desk.words
-    assert not scene.runner.pressed_again(IncidentId("other"))
+    assert not scene.runner.pressed_again(IncidentId("other"), EventId("again"))
 
 
 async def test_a_prompt_without_a_file_does_not_stop_the_call(scene: Scene) -> None:
