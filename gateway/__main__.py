@@ -1,10 +1,10 @@
-"""Command line: `onekey-gateway serve|check-config|migrate|terminals import`."""
+"""Command line: `onekey-gateway serve|check-config|migrate|prompts|terminals import`."""
 
 import argparse
 import asyncio
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ from gateway import app
 from gateway.config import Settings, load
 from gateway.logs import logging_to
 from gateway.store.migrate import StoreTooNew
+from gateway.telephony.make_prompts import PromptError, make_prompts
 from gateway.terminals.csv_file import CsvErrors
 from gateway.web.app import CannotListen
 
@@ -32,10 +33,11 @@ def parser() -> argparse.ArgumentParser:
     )
     check = commands.add_parser("check-config", help="read the configuration, name every error")
     migrate = commands.add_parser("migrate", help="bring the store to this version's schema")
+    prompts = commands.add_parser("prompts", help="speak the prompts that are missing (espeak-ng)")
     terminals = commands.add_parser("terminals", help="registered terminals")
     imported = terminals.add_subparsers(dest="action", required=True).add_parser("import")
     imported.add_argument("file", type=Path, help="CSV with a header line")
-    for command in (serve, check, migrate, imported):
+    for command in (serve, check, migrate, prompts, imported):
         command.add_argument("--config", type=Path, default=None, help="TOML file")
     return top
 
@@ -55,22 +57,44 @@ def read_config(path: Path | None) -> Settings:
     raise SystemExit(EX_CONFIG)
 
 
+def _check(settings: Settings, _: argparse.Namespace) -> int:
+    problems = app.check(settings)
+    sys.stderr.write("".join(f"  {line}\n" for line in problems) or "configuration is valid\n")
+    return EX_CONFIG if problems else 0
+
+
+def _make_prompts(settings: Settings, _: argparse.Namespace) -> int:
+    directory = settings.prompt_dirs[-1]
+    made = make_prompts(directory)
+    sys.stdout.write(f"{len(made)} prompts made in {directory}\n")
+    return 0
+
+
+def _migrate(settings: Settings, _: argparse.Namespace) -> int:
+    with logging_to(settings.log):
+        asyncio.run(app.migrate(settings))
+    return 0
+
+
+def _import_terminals(settings: Settings, arguments: argparse.Namespace) -> int:
+    with logging_to(settings.log):
+        count = asyncio.run(app.import_terminals(settings, arguments.file))
+    sys.stdout.write(f"{count} terminals registered\n")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[Settings, argparse.Namespace], int]] = {
+    "serve": lambda settings, _: app.serve(settings),
+    "check-config": _check,
+    "migrate": _migrate,
+    "prompts": _make_prompts,
+    "terminals": _import_terminals,
+}
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Do what the command line asks; returns the exit code."""
-    settings = read_config(arguments.config)
-    if arguments.command == "check-config":
-        problems = app.check(settings)
-        sys.stderr.write("".join(f"  {line}\n" for line in problems) or "configuration is valid\n")
-        return EX_CONFIG if problems else 0
-    if arguments.command == "serve":
-        return app.serve(settings)
-    with logging_to(settings.log):
-        if arguments.command == "migrate":
-            asyncio.run(app.migrate(settings))
-            return 0
-        count = asyncio.run(app.import_terminals(settings, arguments.file))
-        sys.stdout.write(f"{count} terminals registered\n")
-        return 0
+    return COMMANDS[arguments.command](read_config(arguments.config), arguments)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CsvErrors as error:
         sys.stderr.write(f"{error}\n")
         return EX_DATAERR
-    except (StoreUnavailable, StoreTooNew, CannotListen) as error:
+    except (StoreUnavailable, StoreTooNew, CannotListen, PromptError) as error:
         sys.stderr.write(f"{error}\n")
         return EX_UNAVAILABLE
 
