@@ -32,17 +32,8 @@ from gateway.flows.model import (
     Trigger,
 )
 from gateway.flows.policies.emergency_call import Plan
-from tests.gateway.flows.policies.test_emergency import (
-    ANNOUNCE,
-    MUTE,
-    ONE,
-    OPEN,
-    deeds,
-    in_order,
-    plan,
-    run,
-    words,
-)
+from tests.gateway.flows.policies.stories import deeds, in_order, plan, run, words
+from tests.gateway.flows.policies.test_emergency import ANNOUNCE, MUTE, ONE, OPEN
 
 COMPLETED = LegOutcome.COMPLETED
 COMING: list[FlowEvent] = [CallerComing(), Started(), RoomOpened()]  # target-1 is being rung
