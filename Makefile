@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run smoke test check format lock bench soak prompts clean
+.PHONY: help setup setup-test run smoke test check format lock docs bench soak prompts clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ format: setup-test ## format and mend what can be mended
 lock: setup-test ## renew requirements.lock from the ranges in pyproject.toml
 	$(VENV)/bin/uv pip compile --universal --extra dev --generate-hashes --no-emit-index-url \
 	  --no-emit-find-links --no-header --quiet --upgrade pyproject.toml -o requirements.lock
+
+docs: setup-test ## make the parts of docs/ that come from the code
+	$(PY) -m scripts.make_docs
 
 bench: setup-test ## measure; results go to docs/benchmarks.md by hand (ARGS="press telemetry …")
 	@exec $(PY) -m bench $(ARGS)

@@ -68,11 +68,18 @@ class Router(Protocol):
 class Flows(Protocol):
     """Running calls."""
 
-    def start(self, incident: Incident, decision: Decision, event: EventId | None = None) -> CallId:
+    def start(
+        self,
+        incident: Incident,
+        decision: Decision,
+        event: EventId | None = None,
+        *,
+        calling: bool = False,
+    ) -> CallId:
         """Start a call for an incident, which `event` may have joined; never blocks."""
         ...
 
-    def pressed_again(self, incident: IncidentId, event: EventId) -> bool:
+    def pressed_again(self, incident: IncidentId, event: EventId, *, calling: bool = False) -> bool:
         """Tell the incident's call of another press; False when no call runs."""
         ...
 
@@ -181,8 +188,8 @@ class Pipeline:
             self._recent.popitem(last=False)
 
     def _acknowledge(self, event: AnyTerminalEvent, taken: Taken) -> None:
-        if isinstance(event, CommandReplied):
-            return
+        if isinstance(event, CommandReplied) or (isinstance(event, KeyPressed) and event.calling):
+            return  # a call is acknowledged by being answered
         incident = taken.incident
         state = EventState.COMMITTED
         if incident is not None and not taken.opened:
@@ -203,12 +210,17 @@ class Pipeline:
     def _act(self, event: AnyTerminalEvent, taken: Taken, incident: Incident) -> None:
         if isinstance(event, PressCancelled):
             self._p.flows.press_cancelled(incident.id)
-        elif taken.opened:
-            self.begin(incident)
-        elif taken.joined and not self._p.flows.pressed_again(incident.id, event.event_id):
-            self.begin(incident, event.event_id)
+            return
+        calling = isinstance(event, KeyPressed) and event.calling
+        again, flows = event.event_id, self._p.flows
+        if taken.opened:
+            self.begin(incident, calling=calling)
+        elif taken.joined and not flows.pressed_again(incident.id, again, calling=calling):
+            self.begin(incident, again, calling=calling)
 
-    def begin(self, incident: Incident, joined: EventId | None = None) -> Decision:
+    def begin(
+        self, incident: Incident, joined: EventId | None = None, *, calling: bool = False
+    ) -> Decision:
         """Route an incident and start its flow: at the press, and again after a restart."""
         terminal = self._p.directory.get(incident.terminal)
         question = Question(
@@ -223,7 +235,7 @@ class Pipeline:
         decision = self._p.router.decide(question)
         log.info("incident_routed", incident=incident.id, rule=decision.rule, flow=decision.flow)
         if decision.flow != "none":
-            self._p.flows.start(incident, decision, joined)
+            self._p.flows.start(incident, decision, joined, calling=calling)
         self._note_routed(incident, decision)
         return decision
 

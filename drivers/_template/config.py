@@ -9,7 +9,7 @@ Seconds = Annotated[float, Field(gt=0, le=3600)]
 
 
 class TemplateConfig(BaseModel):
-    """The section `[[drivers]] type = "template"`."""
+    """The section `[drivers.template]`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,8 +1,10 @@
 """What terminals say, in one vocabulary for all drivers. Times are Unix seconds (float)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from drivers.api.ids import EventId, IncidentId, TerminalId
 
@@ -14,8 +16,9 @@ class Datum(StrEnum):
     GCJ02 = "gcj02"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
+# Positions and measurements are msgspec structs because they come by the ten thousand a second:
+# a frozen dataclass of this size costs 2 µs to make, a struct 0.3.
+class Position(msgspec.Struct, frozen=True, kw_only=True):
     """Degrees and metres; `at` is the time of the fix if the terminal gave it."""
 
     lat: float
@@ -42,6 +45,7 @@ class KeyPressed(TerminalEvent):
 
     key: str
     position: Position | None = None
+    calling: bool = False  # the press is a call: the terminal's voice is on its way to us
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +77,7 @@ class CommandReplied(TerminalEvent):
 AnyTerminalEvent = KeyPressed | AlarmRaised | PressCancelled | CommandReplied
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TelemetryReported:
+class TelemetryReported(msgspec.Struct, frozen=True, kw_only=True):
     """A heartbeat with whatever was measured; battery in per cent, signal in dBm."""
 
     terminal: TerminalId
@@ -84,7 +87,7 @@ class TelemetryReported:
     battery: int | None = None
     signal_dbm: int | None = None
     position: Position | None = None
-    vitals: Mapping[str, float] = field(default_factory=dict)
+    vitals: Mapping[str, float] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

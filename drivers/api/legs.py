@@ -58,6 +58,20 @@ class LegEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LegOffered(LegEvent):
+    """An incoming call that the edge sent here reached the worker; it waits for a decision.
+
+    The leg's id is "<call>.caller-<n>". All texts are cleaned.
+    """
+
+    from_user: str
+    from_name: str = ""
+    to_user: str = ""
+    source: str = ""  # "address:port" it came from
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LegDialled(LegEvent):
     """The invitation has left the worker."""
 
@@ -106,7 +120,16 @@ class PromptEnded(LegEvent):
     prompt: str
 
 
-AnyLegEvent = LegDialled | LegRinging | LegAnswered | LegMedia | LegDigit | LegEnded | PromptEnded
+AnyLegEvent = (
+    LegOffered
+    | LegDialled
+    | LegRinging
+    | LegAnswered
+    | LegMedia
+    | LegDigit
+    | LegEnded
+    | PromptEnded
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +189,11 @@ class WorkerLink(Protocol):
         ...
 
     @property
+    def contact(self) -> str:
+        """Return the worker's SIP address, "address:port"."""
+        ...
+
+    @property
     def legs_limit(self) -> int:
         """Return how many legs the worker's PJSIP build carries."""
         ...
@@ -177,6 +205,10 @@ class WorkerLink(Protocol):
 
     async def dial(self, call: CallId, request: DialRequest) -> None:
         """Start a leg. Raises NoCapacity when the worker is full, WorkerGone when it died."""
+        ...
+
+    async def answer(self, leg: LegId) -> None:
+        """Answer an offered leg; raises UnknownLeg when the caller has left."""
         ...
 
     async def hang_up(self, leg: LegId, *, reason: str = "") -> None:

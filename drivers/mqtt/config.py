@@ -44,7 +44,7 @@ class FloodConfig(BaseModel):
 
 
 class MqttConfig(BaseModel):
-    """The section `[[drivers]] type = "mqtt"`."""
+    """The section `[drivers.mqtt]`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,6 +1,7 @@
 """What every lane does with a message: read its topic, decode, or refuse with a reason."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeVar
 
 from drivers.api.driver import DriverContext
@@ -9,6 +10,9 @@ from drivers.api.ids import TerminalId
 from protocols.errors import DecodeError, DecodeReason
 from protocols.mqtt_payload.topics import Up, parse_up
 from protocols.text import clean_text
+
+# Topics are parsed once per terminal, not once per message: 100,000 of them are about 25 MB.
+TOPICS_REMEMBERED = 100_000
 
 T = TypeVar("T")
 
@@ -31,10 +35,19 @@ def read(
         return None
 
 
+@lru_cache(TOPICS_REMEMBERED)
 def _terminal(channel: Up, topic: str | bytes | None) -> TerminalId:
-    if not isinstance(topic, str):
-        raise DecodeError(DecodeReason.WRONG_TOPIC, "topic is not UTF-8")
-    parsed = parse_up(topic)
+    parsed = parse_up(_text(topic))
     if parsed.channel is not channel:
         raise DecodeError(DecodeReason.WRONG_TOPIC, f"not on {channel.value}")
     return TerminalId(parsed.terminal)
+
+
+def _text(topic: str | bytes | None) -> str:
+    try:
+        text = topic.decode() if isinstance(topic, bytes) else topic
+    except UnicodeDecodeError:
+        text = None
+    if text is None:
+        raise DecodeError(DecodeReason.WRONG_TOPIC, "topic is not UTF-8")
+    return text

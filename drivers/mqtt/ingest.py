@@ -1,22 +1,29 @@
-"""The connection of the ingest lanes: gmqtt, seven times the rate of aiomqtt. One use only.
+"""The connection of the ingest lanes: gmqtt with a short way for plain messages. One use only.
 
 It acknowledges QoS 1 by itself on arrival: right for measurements and for states that the broker
 retains, wrong for events.
+
+A plain PUBLISH is opened by `packets.split`, which takes the place of gmqtt's own splitter of
+reads, `_read_packet`: of gmqtt's 9 µs for a message 1 µs is left. Everything else, from CONNECT to
+DISCONNECT, is gmqtt's. tests/drivers/mqtt/test_connection.py fails should it lose that method.
 """
 
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import gmqtt
 from gmqtt.mqtt.handler import MQTTConnectError
+from gmqtt.mqtt.package import Package
 
 from drivers.mqtt.config import MqttConfig
 from drivers.mqtt.connection import CLOSE_DEADLINE_S, MAXIMUM_PACKET_SIZE, SESSION_TAKEN_OVER
 from drivers.mqtt.links import LinkLost
+from drivers.mqtt.packets import split
 
 # gmqtt works through all that one read brought before it lets others run. This bounds a read to
 # about 64 KiB, some 400 messages and 10 ms, so that a press never waits longer behind telemetry.
@@ -75,6 +82,7 @@ class IngestConnection:
                 raise LinkLost(str(error)) from error
             raise
         self._bound_reads()
+        self._shorten_way()
         return self
 
     async def __aexit__(
@@ -122,6 +130,19 @@ class IngestConnection:
     ) -> None:
         if not self._subscribed.done():
             self._subscribed.set_result(codes)
+
+    def _shorten_way(self) -> None:
+        connection = self._client._connection  # noqa: SLF001 - see the module's docstring
+
+        def other(first: int, body: bytes) -> None:
+            connection.put_package(Package(first, body))
+
+        def read_packet(data: bytes) -> int:
+            used = split(data, self._on_message, other)
+            connection._last_data_in = time.monotonic()  # noqa: SLF001 - for gmqtt's keepalive
+            return used
+
+        connection._protocol._read_packet = read_packet  # noqa: SLF001
 
     def _transport(self) -> asyncio.Transport | None:
         connection = self._client._connection  # noqa: SLF001 - gmqtt shows its transport nowhere

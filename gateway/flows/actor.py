@@ -82,6 +82,10 @@ class CallActor:
         """Tell the terminal of the next steps for `event`, too."""
         self._hands.tell_also(event)
 
+    async def contact(self) -> str:
+        """Return the address of the call's worker, "address:port", as soon as it has one."""
+        return await self._hands.contact()
+
     async def take_over(self) -> bool:
         """Take the call over from its worker, before `run`; False when the worker is gone."""
         found = self._hands.adopt(self._state.legs)

@@ -21,6 +21,7 @@ from gateway.flows.model import (
     Advance,
     AlarmPerson,
     AnnounceCall,
+    AnswerCaller,
     Bridge,
     Cause,
     DialTarget,
@@ -47,6 +48,7 @@ from gateway.flows.model import (
     TimerFired,
     Trigger,
     WorkerLost,
+    role_of,
 )
 from gateway.flows.parts import CallFacts, FlowParts
 from gateway.flows.policies.emergency_call import Leg
@@ -78,6 +80,7 @@ class Hands:
         self.timers = Timers(parts.schedule, lambda name: post(TimerFired(name)))
         self._told = [facts.incident.event_id]  # events of the terminal that await the outcome
         self._seat: Seat | None = None
+        self._seated = asyncio.Event()  # set while there is a seat
         self._opening: asyncio.Task[None] | None = None
         self._errands: set[asyncio.Task[None]] = set()
         self._announced = 0
@@ -98,6 +101,7 @@ class Hands:
         self._in_seat: Mapping[type, Callable[[Seat, Any], Awaitable[None]]] = {
             DialTarget: self._dial_target,
             DialTerminal: self._dial_terminal,
+            AnswerCaller: self._answer_caller,
             HangUp: self._hang_up,
             Play: self._play,
             StopPlaying: self._stop_playing,
@@ -129,7 +133,7 @@ class Hands:
         if room is None:
             return False
         seat.take(room)
-        self._seat = seat
+        self._sit(seat)
         for found in self._living(seat):
             if found.name not in self.ledger.living:
                 party = found.party or "unknown"
@@ -171,7 +175,7 @@ class Hands:
     def seat_lost(self, seat: Seat) -> None:
         """Tell the policy that the worker is gone."""
         if self._seat is seat:
-            self._seat = None
+            self._stand_up()
         self._recording = False
         self._post(WorkerLost())
         self._errand(seat.leave(recording=False))
@@ -200,6 +204,13 @@ class Hands:
         change = Change(incident=self._facts.incident.id, at=now, entries=(entry,))
         self._p.committer.put(change)
 
+    async def contact(self) -> str:
+        """Return the SIP address of the call's worker, as soon as the call has one."""
+        await self._seated.wait()
+        if self._seat is None:
+            raise AssertionError("seated without a seat")
+        return self._seat.room.link.contact
+
     async def hang_up_all(self, reason: str) -> None:
         """End all legs."""
         if self._seat is not None:
@@ -212,7 +223,7 @@ class Hands:
             self._opening.cancel()
             self._own(self._opening)
             self._opening = None
-        seat, self._seat = self._seat, None
+        seat = self._stand_up()
         if seat is not None:
             self._errand(self._abandon(seat, recording=self._recording))
         self._recording = False
@@ -272,11 +283,20 @@ class Hands:
                 await room.release()
                 self._post(NoRoom())
                 return
-            self._seat = seat
+            self._sit(seat)
             self._post(RoomOpened())
 
-    def _leave_room(self, _: LeaveRoom) -> None:
+    def _sit(self, seat: Seat) -> None:
+        self._seat = seat
+        self._seated.set()
+
+    def _stand_up(self) -> Seat | None:
         seat, self._seat = self._seat, None
+        self._seated.clear()
+        return seat
+
+    def _leave_room(self, _: LeaveRoom) -> None:
+        seat = self._stand_up()
         if seat is not None:
             self._errand(seat.leave(recording=self._recording))
         self._recording = False
@@ -318,12 +338,15 @@ class Hands:
         )
         await seat.dial(command.leg, Role.TERMINAL, "", request)
 
+    async def _answer_caller(self, seat: Seat, command: AnswerCaller) -> None:
+        await seat.answer(command.leg)
+
     async def _hang_up(self, seat: Seat, command: HangUp) -> None:
         await seat.hang_up(command.leg, command.reason)
 
     async def _play(self, seat: Seat, command: Play) -> None:
         own = self._facts.terminal.language if self._facts.terminal else None
-        to_terminal = command.leg.startswith(Role.TERMINAL.value)
+        to_terminal = role_of(command.leg) is Role.TERMINAL
         path = self._p.prompts.path(command.prompt, own if to_terminal else None)
         if path is None:
             self._log.error("prompt_missing", prompt=command.prompt, leg=command.leg)

@@ -24,12 +24,22 @@ class Role(StrEnum):
     TARGET = "target"
 
 
+CALLER_PREFIX = "caller-"  # legs that came to us; the worker numbers them
+
+
+def role_of(leg: str) -> Role:
+    """Return the role that a leg's name tells."""
+    incoming = leg.startswith((CALLER_PREFIX, f"{Role.TERMINAL.value}-"))
+    return Role.TERMINAL if incoming else Role.TARGET
+
+
 class CallOutcome(StrEnum):
     """How a call ended; closed, a metric label."""
 
     COMPLETED = "completed"  # an agent had it, and it was hung up in the ordinary way
     TERMINAL_UNREACHABLE = "terminal_unreachable"  # an agent knows that the terminal is not there
     CLOSED = "closed"  # the incident was closed
+    ABANDONED = "abandoned"  # the caller left before an agent answered, and may
     TOO_LONG = "too_long"  # max_call_s
     UNREADABLE = "unreadable"  # stored by another version; the incident gets another call
 
@@ -119,6 +129,18 @@ class WorkerLost:
 
 
 @dataclass(frozen=True, slots=True)
+class CallerComing:
+    """The terminal is calling by itself: ringing it would meet a busy line."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallerArrived:
+    """The terminal's own call is here, as `leg`, and waits to be answered."""
+
+    leg: str
+
+
+@dataclass(frozen=True, slots=True)
 class PressedAgain:
     """The person pressed again."""
 
@@ -165,6 +187,8 @@ FlowEvent = (
     | Digit
     | TimerFired
     | WorkerLost
+    | CallerComing
+    | CallerArrived
     | PressedAgain
     | PressCancelled
     | IncidentClosed
@@ -190,6 +214,13 @@ class DialTerminal:
 
     leg: str
     ring_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCaller:
+    """Answer a leg that came to us."""
+
+    leg: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +333,7 @@ FlowCommand = (
     OpenRoom
     | LeaveRoom
     | DialTerminal
+    | AnswerCaller
     | DialTarget
     | HangUp
     | Play

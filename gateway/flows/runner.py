@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from gateway.flows.actor import CallActor
 from gateway.flows.commits import Committer
 from gateway.flows.hands import Hands
 from gateway.flows.model import (
+    CallerComing,
     CallOutcome,
     CallView,
     FlowEvent,
@@ -40,6 +41,14 @@ log = structlog.get_logger()
 
 # At the end of the daemon: the store's own deadline for a batch, twice.
 DRAIN_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a terminal's own call is expected."""
+
+    call: CallId
+    contact: str  # of the worker, "address:port"
 
 
 class FlowRunner:
@@ -102,14 +111,22 @@ class FlowRunner:
         """Return the incidents with a call that runs or whose end is not committed yet."""
         return frozenset(self._actors) | self._committer.incidents
 
-    def start(self, incident: Incident, decision: Decision, event: EventId | None = None) -> CallId:
+    def start(
+        self,
+        incident: Incident,
+        decision: Decision,
+        event: EventId | None = None,
+        *,
+        calling: bool = False,
+    ) -> CallId:
         """Start a call, or tell the one that runs of another press; never blocks.
 
         `event` is the press that joined the incident, when it was not the one that opened it.
+        `calling`: the terminal's own call is on its way (`place` says where it must go).
         """
         running = self._actors.get(incident.id)
         if running is not None:
-            self.pressed_again(incident.id, event or incident.event_id)
+            self.pressed_again(incident.id, event or incident.event_id, calling=calling)
             return running.facts.id
         terminal = self._directory.get(incident.terminal)
         plan = plan_of(self._settings, decision, voice=bool(terminal and terminal.sip_uri))
@@ -126,6 +143,8 @@ class FlowRunner:
         actor = CallActor(self._parts, facts, EmergencyCall(plan=plan))
         if event is not None:
             actor.tell_also(event)
+        if calling:
+            actor.post(CallerComing())
         actor.post(Started())
         self._run(actor)
         return facts.id
@@ -154,12 +173,25 @@ class FlowRunner:
         self._run(actor)
         return found
 
-    def pressed_again(self, incident: IncidentId, event: EventId) -> bool:
+    def pressed_again(self, incident: IncidentId, event: EventId, *, calling: bool = False) -> bool:
         """Tell the incident's call of another press; False when no call runs."""
         actor = self._actors.get(incident)
         if actor is not None:
             actor.tell_also(event)
+            if calling:
+                actor.post(CallerComing())
         return self._post(incident, PressedAgain())
+
+    async def place(self, incident: IncidentId, *, deadline_s: float) -> Place | None:
+        """Return where the caller's own call must go; None when there is no room in time."""
+        actor = self._actors.get(incident)
+        if actor is None:
+            return None
+        try:
+            async with asyncio.timeout(deadline_s):
+                return Place(call=actor.facts.id, contact=await actor.contact())
+        except TimeoutError:
+            return None
 
     def press_cancelled(self, incident: IncidentId) -> bool:
         """Tell the incident's call that the person took the press back; False when none runs."""

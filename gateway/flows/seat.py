@@ -19,8 +19,10 @@ from drivers.api.legs import (
     DialRequest,
     LegAnswered,
     LegEnded,
+    LegOffered,
     LegOutcome,
     LegRinging,
+    LegState,
     WorkerLost,
 )
 from gateway.flows.ledger import Ledger
@@ -95,6 +97,9 @@ class Seat:
             return
         name = leg_name(event.call, event.leg)
         match event:
+            case LegOffered(at=at):
+                self._ledger.begin(name, Role.TERMINAL, "", at, LegState.RINGING)
+                self.adopt(name)
             case LegRinging():
                 self._ledger.ringing(name)
             case LegAnswered(at=at):
@@ -134,6 +139,12 @@ class Seat:
             self._fault("dial", name, error)
             reason = "no capacity" if isinstance(error, NoCapacity) else "not dialled"
             self._fail(name, LegOutcome.FAILED, reason)
+
+    async def answer(self, name: str) -> None:
+        """Answer a leg that came to us."""
+        leg = self._ledger.leg_id(name)
+        if not await self._command("answer", name, self.room.link.answer(leg)):
+            self._fail(name, LegOutcome.LOST, "not known to the worker")
 
     async def hang_up(self, name: str, reason: str) -> None:
         """End a leg."""

@@ -7,6 +7,7 @@ from drivers.api import legs
 from drivers.api.ids import CallId, LegId
 from gateway.flows.model import (
     Advance,
+    CallerArrived,
     Digit,
     FlowCommand,
     FlowEvent,
@@ -18,6 +19,7 @@ from gateway.flows.model import (
     Note,
     PromptEnded,
     Role,
+    role_of,
 )
 from gateway.incidents.model import Change, Entry, Incident, Source
 
@@ -30,6 +32,7 @@ def flow_event(event: legs.AnyLegEvent, name: str) -> FlowEvent | None:
 
 # What is not here is for the ledger only.
 _TOLD: Final[Mapping[type, Callable[[Any, str], FlowEvent]]] = {
+    legs.LegOffered: lambda _, name: CallerArrived(name),
     legs.LegRinging: lambda _, name: LegRinging(name),
     legs.LegAnswered: lambda _, name: LegAnswered(name),
     legs.LegMedia: lambda event, name: MediaChanged(name, event.active, event.held),
@@ -53,7 +56,7 @@ def living_legs(
         if leg.call != call:
             continue
         name = leg_name(call, leg.leg)
-        role = Role.TERMINAL if name.startswith(f"{Role.TERMINAL.value}-") else Role.TARGET
+        role = role_of(name)
         party = target_of(leg.uri) if role is Role.TARGET else ""
         found.append(LivingLeg(name=name, role=role, party=party, state=leg.state))
     return tuple(found)

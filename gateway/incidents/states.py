@@ -52,6 +52,7 @@ TRANSITIONS: Final = MappingProxyType(
         (_S.ALERTING, _T.CLOSE): _S.CLOSED,
         (_S.UNANSWERED, _T.RING): _S.ALERTING,  # another round
         (_S.UNANSWERED, _T.EXHAUST): _S.UNANSWERED,
+        (_S.UNANSWERED, _T.HANG_UP): _S.WRAP_UP,  # a caller who may leave has left
         (_S.UNANSWERED, _T.CLOSE): _S.CLOSED,
         (_S.ANSWERED, _T.ANSWER): _S.ANSWERED,  # a second agent joined
         (_S.ANSWERED, _T.LOSE): _S.ALERTING,

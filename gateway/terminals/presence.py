@@ -1,6 +1,9 @@
 """When a terminal counts as online: pure rules over its signs of life. Times are Unix seconds."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from drivers.api.events import PresenceReported, TelemetryReported
 from drivers.api.ids import TerminalId
@@ -8,8 +11,7 @@ from gateway.config import PresenceConfig
 from gateway.terminals.model import Presence
 
 
-@dataclass(frozen=True, slots=True)
-class Signs:
+class Signs(Struct, frozen=True):
     """What is known of a terminal's life. `gone` = its will came after its last sign of life."""
 
     last_seen_at: float | None = None

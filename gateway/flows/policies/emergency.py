@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from drivers.api.legs import LegOutcome, LegState
 from gateway.flows.model import (
+    CallerArrived,
+    CallerComing,
     CallOutcome,
     Digit,
     FlowCommand,
@@ -39,6 +41,9 @@ from gateway.flows.policies.emergency_call import Draft, EmergencyCall, Phase
 from gateway.flows.policies.emergency_moves import (
     answered,
     begin_round,
+    caller_arrived,
+    caller_coming,
+    caller_missing,
     finish,
     leg_over,
     lose_worker,
@@ -175,6 +180,18 @@ def _worker_lost(d: Draft, _: WorkerLost) -> None:
     lose_worker(d)
 
 
+def _caller_coming(d: Draft, _: CallerComing) -> None:
+    caller_coming(d)
+
+
+def _caller_arrived(d: Draft, event: CallerArrived) -> None:
+    caller_arrived(d, event.leg)
+
+
+def _late_caller(d: Draft, event: CallerArrived) -> None:
+    d.do(HangUp(event.leg, "call ended"))
+
+
 def _pressed_again(d: Draft, _: PressedAgain) -> None:
     d.note("pressed_again")
     d.set(cancelled=False)
@@ -193,6 +210,10 @@ def _pressed_while_stranded(d: Draft, _: PressedAgain) -> None:
         open_room(d)
     else:
         strand_without_route(d)
+
+
+def _called_while_stranded(d: Draft, _: CallerComing) -> None:
+    caller_coming(d)
 
 
 def _press_cancelled(d: Draft, _: PressCancelled) -> None:
@@ -216,6 +237,7 @@ TIMERS: Final[Mapping[str, Callable[[Draft], None]]] = MappingProxyType(
     {
         "room": open_room,
         "chain": new_round,
+        "caller": caller_missing,
         "terminal": ring_terminal_now,
         "agent_wait": _let_agent_go,
         "max_call": _too_long,
@@ -239,6 +261,8 @@ _WITH_ROOM: Final[Mapping[type, Handler]] = {
     Digit: _ignored,  # no key of the telephone means anything to this flow
     TimerFired: _timer_fired,
     WorkerLost: _worker_lost,
+    CallerComing: _caller_coming,
+    CallerArrived: _caller_arrived,
     PressedAgain: _pressed_again,
     PressCancelled: _press_cancelled,
     IncidentClosed: _closed,
@@ -253,6 +277,7 @@ _LATE: Final[Mapping[type, Handler]] = {
     PromptEnded: _ignored,
     Digit: _ignored,
     WorkerLost: _ignored,
+    CallerArrived: _late_caller,
 }
 
 TRANSITIONS: Final[Mapping[Phase, Mapping[type, Handler]]] = MappingProxyType(
@@ -260,6 +285,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[type, Handler]]] = MappingProxyType(
         Phase.NEW: {
             **_LATE,
             Started: _started,
+            CallerComing: _caller_coming,
             TimerFired: _ignored,
             PressedAgain: _ignored,
             PressCancelled: _press_cancelled,
@@ -269,6 +295,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[type, Handler]]] = MappingProxyType(
             **_LATE,
             RoomOpened: _room_opened,
             NoRoom: _no_room,
+            CallerComing: _caller_coming,
             TimerFired: _timer_fired,
             PressedAgain: _pressed_again,
             PressCancelled: _press_cancelled,
@@ -282,6 +309,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[type, Handler]]] = MappingProxyType(
             **_LATE,
             LegAnswered: _late_answer,
             TimerFired: _timer_fired,
+            CallerComing: _called_while_stranded,
             PressedAgain: _pressed_while_stranded,
             PressCancelled: _press_cancelled,
             IncidentClosed: _closed,
@@ -293,6 +321,7 @@ TRANSITIONS: Final[Mapping[Phase, Mapping[type, Handler]]] = MappingProxyType(
             RoomOpened: _ignored,  # the runner gives it back
             NoRoom: _ignored,
             TimerFired: _ignored,
+            CallerComing: _ignored,
             PressedAgain: _ignored,
             PressCancelled: _ignored,
             IncidentClosed: _ignored,

@@ -65,6 +65,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     voice: bool  # the terminal can be rung
     record: bool
     emergency: bool  # may use the reserve, and says so to agents
+    persistent: bool = True  # rung until somebody answers, even when the caller has left
     room_legs: int  # what one worker carries at most
     auto_answer_s: float
     terminal_ring_s: float
@@ -101,6 +102,10 @@ class EmergencyCall(msgspec.Struct, frozen=True, kw_only=True):
     room_failures: int = 0
     winner: str = ""  # leg of the agent who has it
     bridged: bool = False
+    coming: bool = False  # the terminal's own call is on its way
+    called: bool = (
+        False  # the terminal has called us: it has a voice, whether it can be rung or not
+    )
     informed: bool = False  # the agent knows of the person or knows that the terminal is not there
     cancelled: bool = False  # the person took the press back
     attempts: int = 0  # of the terminal, since the round or the answer
@@ -138,6 +143,11 @@ class Draft:
     def leg(self, name: str) -> Leg | None:
         """Return a wanted leg, or None."""
         return next((leg for leg in self.call.legs if leg.name == name), None)
+
+    @property
+    def voice(self) -> bool:
+        """Tell whether the terminal can speak: it can be rung, or it has called."""
+        return self.plan.voice or self.call.called
 
     def terminal(self) -> Leg | None:
         """Return the terminal's leg."""

@@ -5,9 +5,11 @@ from typing import Final
 from drivers.api.commands import EventState
 from drivers.api.legs import LegOutcome, LegState
 from gateway.flows.model import (
+    CALLER_PREFIX,
     Advance,
     AlarmPerson,
     AnnounceCall,
+    AnswerCaller,
     Bridge,
     CallOutcome,
     Cause,
@@ -31,6 +33,9 @@ TERMINAL_UNREACHABLE: Final = "terminal_unreachable"  # to the agent: the termin
 TERMINAL_WITHOUT_VOICE: Final = "terminal_without_voice"  # to the agent: look at the card
 PRESS_CANCELLED: Final = "press_cancelled"  # to the agent, once: the person took it back
 
+# From our route answer to the INVITE at the worker: the edge's retransmissions at 0.5 and 1.5 s
+# and an ACK lost on the way fit in (RFC 3261 §17.1.1.2).
+CALLER_S: Final = 4.0
 # The worker ends a leg that rings too long by itself; our own timer is for a worker that does not.
 RING_GRACE_S: Final = 1.0
 # With a pause of 0 and targets that fail at once, the chain would otherwise spin.
@@ -50,7 +55,7 @@ REMIND_S: Final = 300.0
 def open_room(d: Draft) -> None:
     """Ask for room: for the widest stage, or after a refusal for the least that helps."""
     width = max((len(s.callees) for s in d.call.queue if s.together), default=1)
-    legs = d.plan.voice + (width if d.call.room_failures == 0 else 1)
+    legs = d.voice + (width if d.call.room_failures == 0 else 1)
     # Two at least: a second agent or the leg that is just being cancelled.
     d.set(phase=Phase.OPENING, room_legs=max(2, min(legs, d.plan.room_legs)))
     d.do(OpenRoom(d.call.room_legs))
@@ -60,9 +65,11 @@ def begin_round(d: Draft, trigger: Trigger = Trigger.RING) -> None:
     """Ring the targets of the queue and, if it is not there, the terminal."""
     d.stop("chain")
     d.set(phase=Phase.SEEKING, attempts=0)
-    ring_terminal = d.plan.voice and d.terminal() is None
+    ring_terminal = d.plan.voice and d.terminal() is None and not d.call.coming
     if ring_terminal:
         announce(d)
+    if d.call.coming and "caller" not in d.call.timers:
+        d.start("caller", CALLER_S)
     d.do(Advance(trigger))
     d.tell(EventState.RINGING)
     seek(d)
@@ -78,7 +85,7 @@ def seek(d: Draft) -> None:
     while d.call.queue:
         stage, *rest = d.call.queue
         ringing = sum(1 for _ in d.of(Role.TARGET))
-        width = max(1, d.call.room_legs - d.plan.voice) if stage.together else 1
+        width = max(1, d.call.room_legs - d.voice) if stage.together else 1
         if ringing >= width or (ringing and not stage.callees):
             return
         if stage.callees:
@@ -117,14 +124,16 @@ def dial_terminal(d: Draft) -> None:
 
 
 def ring_terminal_now(d: Draft) -> None:
-    """Ring the terminal unless it is there, is being rung or has no voice."""
-    if d.plan.voice and d.terminal() is None:
+    """Ring the terminal unless it is there, is on its way or cannot be rung."""
+    if d.plan.voice and d.terminal() is None and not d.call.coming:
         announce(d)
         dial_terminal(d)
 
 
 def retry_terminal(d: Draft) -> None:
     """Ring the terminal again in a while, unless it was tried often enough for now."""
+    if not d.plan.voice:
+        return
     if d.call.attempts < d.plan.terminal_attempts:
         d.start("terminal", d.plan.terminal_retry_s)
     else:
@@ -164,7 +173,7 @@ def prompt_agent(d: Draft) -> None:
     agent = d.leg(d.call.winner)
     if agent is None or d.call.bridged:
         return
-    if not d.plan.voice:
+    if not d.voice:
         d.play(agent, TERMINAL_WITHOUT_VOICE)
     else:
         d.play(agent, TERMINAL_UNREACHABLE if d.call.informed else AGENT_CONNECTING)
@@ -196,7 +205,7 @@ def win(d: Draft, agent: Leg) -> None:
         if other.name != agent.name:
             d.let_go(other, "answered elsewhere")
     d.stop("chain")
-    d.set(phase=Phase.TALKING, winner=agent.name, attempts=0, informed=not d.plan.voice)
+    d.set(phase=Phase.TALKING, winner=agent.name, attempts=0, informed=not d.voice)
     d.set(rounds=0, pause_s=0.0)
     d.do(Advance(Trigger.ANSWER, agent.party or None))
     d.tell(EventState.ANSWERED)
@@ -209,7 +218,7 @@ def win(d: Draft, agent: Leg) -> None:
         say_cancelled(d)
     else:
         prompt_agent(d)
-    if d.plan.voice:
+    if d.voice:
         d.start("agent_wait", d.plan.agent_wait_s)
     ring_terminal_now(d)
 
@@ -233,6 +242,36 @@ def record(d: Draft) -> None:
     if d.plan.record and not d.call.recording:
         d.set(recording=True, recorded=True)
         d.do(StartRecording())
+
+
+def caller_coming(d: Draft) -> None:
+    """Expect the terminal's own call; when it does not come, the terminal is rung."""
+    d.set(coming=True, called=True)
+    d.stop("terminal")
+    if d.call.phase in {Phase.SEEKING, Phase.PAUSING, Phase.TALKING}:
+        d.start("caller", CALLER_S)
+
+
+def caller_missing(d: Draft) -> None:
+    """Ring the terminal whose own call did not come."""
+    d.set(coming=False)
+    d.note("caller_not_arrived")
+    ring_terminal_now(d)
+
+
+def caller_arrived(d: Draft, name: str) -> None:
+    """Answer the terminal's own call; it takes the place of a leg that we were ringing."""
+    d.stop("caller")
+    d.stop("terminal")
+    d.set(coming=False, called=True)
+    old = d.terminal()
+    if old is not None:
+        d.set(bridged=False)
+        d.let_go(old, "the terminal calls by itself")
+    d.add(Leg(name, Role.TERMINAL, "", LegState.RINGING))
+    d.do(AnswerCaller(name))
+    d.start(f"ring:{name}", CALLER_S)
+    d.note("caller_arrived", name)
 
 
 def leg_over(d: Draft, leg: Leg, outcome: LegOutcome) -> None:
@@ -260,6 +299,13 @@ def _terminal_over(d: Draft, leg: Leg, outcome: LegOutcome) -> None:
         prompt_agent(d)
         d.start("agent_wait", d.plan.agent_wait_s)
         ring_terminal_now(d)
+    elif was_there and not d.plan.persistent and not d.call.winner:
+        d.note("call_back_due", leg.name)
+        finish(d, CallOutcome.ABANDONED, Trigger.HANG_UP)
+    elif was_there and leg.name.startswith(CALLER_PREFIX) and d.plan.persistent:
+        d.set(informed=bool(d.call.winner))  # an SOS that hung up early is rung back at once
+        prompt_agent(d)
+        ring_terminal_now(d)
     else:
         d.set(informed=bool(d.call.winner))
         prompt_agent(d)
@@ -269,7 +315,7 @@ def _terminal_over(d: Draft, leg: Leg, outcome: LegOutcome) -> None:
 def _agent_over(d: Draft, leg: Leg, outcome: LegOutcome) -> None:
     d.note("agent_left", leg.name, target=leg.party, outcome=outcome.value)
     if outcome is LegOutcome.COMPLETED and d.call.informed:
-        talked = d.call.bridged or not d.plan.voice
+        talked = d.call.bridged or not d.voice
         end = CallOutcome.COMPLETED if talked else CallOutcome.TERMINAL_UNREACHABLE
         finish(d, end, Trigger.HANG_UP)
         return

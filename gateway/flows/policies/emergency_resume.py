@@ -2,6 +2,8 @@
 
 from drivers.api.legs import LegOutcome, LegState
 from gateway.flows.model import (
+    CALLER_PREFIX,
+    AnswerCaller,
     Bridge,
     HangUp,
     LeaveRoom,
@@ -98,10 +100,20 @@ def _adopt(d: Draft, living: LivingLeg) -> None:
         answered(d, leg)
     else:
         d.start(f"ring:{leg.name}", d.plan.terminal_ring_s + RING_GRACE_S)
+        answer_caller(d, leg)
+
+
+def answer_caller(d: Draft, leg: Leg) -> None:
+    """Answer a leg that came to us, if it is one."""
+    if leg.name.startswith(CALLER_PREFIX):
+        d.do(AnswerCaller(leg.name))
 
 
 def _wish_again(d: Draft) -> None:
     """Repeat what the worker may not have been told any more; repeating changes nothing."""
+    for leg in d.call.legs:
+        if leg.state is not LegState.ANSWERED:
+            answer_caller(d, leg)
     d.do(*(Play(leg.name, leg.prompt, leg.loop) for leg in d.call.legs if leg.prompt))
     terminal = d.terminal()
     if d.call.bridged and terminal is not None:
