@@ -101,6 +101,8 @@ class Gateway:
         self.recovery = Recovery(self.desk, self.runner, self.pipeline.begin, clock)
         self.closer = Closer(self.desk, self.runner.incident_closed, self.messenger, clock)
         self.health.watch("store", lambda: self.database.last_error)
+        for name in self.drivers:
+            self.health.expect(name)
         if s.telephony.enabled:
             self.health.watch(
                 "telephony", lambda: "" if self.pool.available else "no worker is ready"

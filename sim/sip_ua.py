@@ -46,6 +46,7 @@ class UaCall(pj.Call):  # type: ignore[misc] # pjsua2 has no stubs
         pj.Call.__init__(self, phone.account, call_id)
         self.phone = phone
         self.number = number
+        self.accepted = False  # we said 200; `answered` is the caller's ACK
         self.answered = False
         self.gone = False
         self.recorder: pj.AudioMediaRecorder | None = None
@@ -209,7 +210,8 @@ class Phone:
             self._later(self.options.answer_after, lambda: self._answer(call))
 
     def _answer(self, call: UaCall) -> None:
-        if not call.gone and not call.answered:
+        if not call.gone and not call.accepted:
+            call.accepted = True  # a second 200 for one INVITE is an error of PJSIP's
             call.reply(200)
 
     def _hang_up(self, call: UaCall) -> None:
