@@ -110,6 +110,9 @@ class Pipeline:
         self._recent: OrderedDict[tuple[TerminalId, EventId], IncidentId | None] = OrderedDict()
         self._walks: set[asyncio.Task[Receipt]] = set()
         self._notes: set[asyncio.Task[None]] = set()
+        self._closed = False
+        # Shown to people, ring nobody by their rule; the recovery forgets the closed ones.
+        self.needs_nobody: set[IncidentId] = set()
 
     async def take(self, driver: str, event: AnyTerminalEvent) -> Receipt:
         """Return the receipt of a committed event; raises StoreUnavailable when nothing was.
@@ -117,11 +120,17 @@ class Pipeline:
         The walk goes on when the caller is cancelled (its connection broke): between the commit
         and the call there must be no gap into which an SOS can fall.
         """
+        if self._closed:
+            raise StoreUnavailable("this gateway is ending")
         walk = asyncio.create_task(self._walk(driver, event))
         self._walks.add(walk)
         self._p.metrics.in_flight.inc()
         walk.add_done_callback(self._walked)
         return await asyncio.shield(walk)
+
+    def close(self) -> None:
+        """Take nothing more: it stays unacknowledged, for the next daemon."""
+        self._closed = True
 
     async def drain(self) -> None:
         """Return when every walk that has begun has ended."""
@@ -234,7 +243,9 @@ class Pipeline:
         )
         decision = self._p.router.decide(question)
         log.info("incident_routed", incident=incident.id, rule=decision.rule, flow=decision.flow)
-        if decision.flow != "none":
+        if decision.flow == "none":
+            self.needs_nobody.add(incident.id)
+        else:
             self._p.flows.start(incident, decision, joined, calling=calling)
         self._note_routed(incident, decision)
         return decision

@@ -53,13 +53,19 @@ class Recovery:
     """Sees to it that every open incident has a call."""
 
     def __init__(
-        self, desk: IncidentDesk, calls: Calls, begin: Callable[[Incident], Decision], clock: Clock
+        self,
+        desk: IncidentDesk,
+        calls: Calls,
+        begin: Callable[[Incident], Decision],
+        clock: Clock,
+        needs_nobody: set[IncidentId] | None = None,
     ) -> None:
+        """`needs_nobody`: incidents that `begin` found a rule for that rings nobody; shared."""
         self._desk = desk
         self._calls = calls
         self._begin = begin
         self._clock = clock
-        self._needs_nobody: set[IncidentId] = set()
+        self._needs_nobody: set[IncidentId] = needs_nobody if needs_nobody is not None else set()
 
     async def at_start(self) -> None:
         """Take over living calls, begin the rest again; raises StoreUnavailable."""
@@ -94,6 +100,7 @@ class Recovery:
     async def _sweep(self, *, grace_s: float) -> None:
         before: IncidentId | None = None
         seen: set[IncidentId] = set()
+        known = set(self._needs_nobody)  # others may be added while we read
         while page := await self._desk.find(states=NEED_A_CALL, before=before, limit=PAGE):
             for incident in page:
                 self._look_at(incident, grace_s)
@@ -101,7 +108,7 @@ class Recovery:
             before = page[-1].id
             if len(page) < PAGE:
                 break
-        self._needs_nobody &= seen
+        self._needs_nobody -= known - seen
 
     def _look_at(self, incident: Incident, grace_s: float) -> None:
         if incident.id in self._calls.incidents:

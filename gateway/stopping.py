@@ -33,16 +33,24 @@ class StopSignals:
         await self._any.wait()
         return Stop.NOW if self.at_once else Stop.DRAIN
 
-    async def hurried(self, work: Coroutine[object, object, None]) -> None:
-        """Wait for `work`, but no longer than until somebody wants the end now."""
+    async def hurried(
+        self, work: Coroutine[object, object, object], *, grace_s: float = 0.0
+    ) -> None:
+        """Wait for `work`, but once somebody wants the end now no longer than `grace_s` seconds.
+
+        What `work` raises is raised here; work that took too long is cancelled.
+        """
         working = asyncio.create_task(work)
         hurry = asyncio.create_task(self._now.wait())
         try:
             await asyncio.wait({working, hurry}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({working}, timeout=grace_s)
         finally:
             for task in (working, hurry):
                 task.cancel()
             await asyncio.gather(working, hurry, return_exceptions=True)
+        if not working.cancelled():
+            working.result()
 
     def _drain(self) -> None:
         if self._any.is_set():

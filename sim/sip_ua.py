@@ -3,9 +3,12 @@
     python -m sim.sip_ua --port 5070 --rtp-base 42000 --tone 440 --answer-after 0.2 --json
 
 Commands on stdin, one per line: `answer`, `hangup`, `dtmf 123`, `hold`, `unhold`, `refer URI`; a
-call's number may follow, else the youngest is meant; and `call URI`, `quit`. Events on stdout: with
---json one object per line, `event` is one of ready, invite, calling, ringing, answered, media,
-dtmf, refer, ending, gone, recorded, refused.
+call's number may follow, else the youngest is meant; and `call URI`, `header NAME: VALUE` (for the
+calls that follow), `quit`. Events on stdout: with --json one object per line, `event` is one of
+ready, registered, invite, calling, response, ringing, answered, media, dtmf, refer, ending, gone,
+recorded, refused. `response` has the code of each answer to a call of ours, 100 and 180 included.
+
+With `--edge HOST:PORT --domain DOMAIN --password …` the phone registers and calls through the edge.
 """
 
 import argparse
@@ -76,11 +79,15 @@ class UaCall(pj.Call):  # type: ignore[misc] # pjsua2 has no stubs
             )
 
     def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:  # noqa: N802 same
-        """Tell the Reason of a CANCEL or BYE."""
+        """Tell the answers to our INVITE, and the Reason of the peer's CANCEL or BYE."""
         if prm.e.type != pj.PJSIP_EVENT_TSX_STATE:
             return
         change = prm.e.body.tsxState
-        if change.type != pj.PJSIP_EVENT_RX_MSG or change.tsx.method not in {"BYE", "CANCEL"}:
+        if change.type != pj.PJSIP_EVENT_RX_MSG:
+            return
+        if change.tsx.method == "INVITE" and change.tsx.role == pj.PJSIP_ROLE_UAC:
+            self.phone.say("response", call=self.number, code=change.tsx.statusCode)
+        if change.tsx.method not in {"BYE", "CANCEL"} or change.tsx.role == pj.PJSIP_ROLE_UAC:
             return
         reason = headers_of(change.src.rdata.wholeMsg).get("reason", [])
         self.phone.say("ending", call=self.number, method=change.tsx.method, reason=reason)
@@ -91,7 +98,7 @@ class UaCall(pj.Call):  # type: ignore[misc] # pjsua2 has no stubs
         media = [m for m in info.media if m.type == pj.PJMEDIA_TYPE_AUDIO]
         active = bool(media) and media[0].status == pj.PJSUA_CALL_MEDIA_ACTIVE
         self.phone.say("media", call=self.number, active=active)
-        if active:
+        if active or (media and media[0].status == pj.PJSUA_CALL_MEDIA_REMOTE_HOLD):
             self.phone.connect(self)
 
     def onCallTransferStatus(  # noqa: N802 same
@@ -102,15 +109,21 @@ class UaCall(pj.Call):  # type: ignore[misc] # pjsua2 has no stubs
 
     def onDtmfDigit(self, prm: pj.OnDtmfDigitParam) -> None:  # noqa: N802 same
         """Tell the digit."""
-        self.phone.say("dtmf", call=self.number, digit=prm.digit)
+        by = "info" if prm.method == pj.PJSUA_DTMF_METHOD_SIP_INFO else "rtp"
+        self.phone.say("dtmf", call=self.number, digit=prm.digit, by=by)
 
 
 class UaAccount(pj.Account):  # type: ignore[misc] # pjsua2 has no stubs
     """The phone's identity."""
 
-    def __init__(self, on_incoming: Callable[[pj.OnIncomingCallParam], None]) -> None:
+    def __init__(self, on_incoming: Callable[[pj.OnIncomingCallParam], None], say: Say) -> None:
         pj.Account.__init__(self)
         self._on_incoming = on_incoming
+        self._say = say
+
+    def onRegState(self, prm: pj.OnRegStateParam) -> None:  # noqa: N802 pjsua2's name
+        """Tell what the registrar said."""
+        self._say("registered", code=prm.code, reason=prm.reason, expires=prm.expiration)
 
     def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:  # noqa: N802 pjsua2's name
         """Hand over."""
@@ -124,18 +137,21 @@ class Phone:
         self.options = options
         self.say = say
         self.calls: dict[int, UaCall] = {}
-        self.account = UaAccount(self._on_incoming)
+        self.account = UaAccount(self._on_incoming, say)
         self._endpoint = pj.Endpoint()
         self._timers: list[tuple[float, Callable[[], None]]] = []
         self._count = 0
         self._closing: list[Path] = []
         self._input = b""
         self._running = True
+        self._headers = dict(split_header(text) for text in options.header)
 
     def run(self) -> None:
         """Serve until `quit`, or until whoever holds our stdin is gone."""
         self._start()
         self.say("ready", port=self.options.port, pid=os.getpid())
+        if self.options.call:
+            self._call(self.options.call)
         watch = stat.S_ISFIFO(os.fstat(0).st_mode)
         while self._running:
             self._endpoint.libHandleEvents(POLL_MS)
@@ -182,6 +198,8 @@ class Phone:
         transport.port = self.options.port
         transport.boundAddress = self.options.address
         self._endpoint.transportCreate(pj.PJSIP_TRANSPORT_UDP, transport)
+        if self.options.edge and self.options.transport == "tcp":
+            self._endpoint.transportCreate(pj.PJSIP_TRANSPORT_TCP, transport)
         self._endpoint.libStart()
         self._endpoint.audDevManager().setNullDev()
         for codec in self._endpoint.codecEnum2():
@@ -189,18 +207,32 @@ class Phone:
             self._endpoint.codecSetPriority(codec.codecId, rank)
         account = pj.AccountConfig()
         account.idUri = f"sip:{self.options.user}@{self.options.address}:{self.options.port}"
+        if self.options.edge:
+            self._use_edge(account)
         account.mediaConfig.lockCodecEnabled = False
         account.mediaConfig.transportConfig.port = self.options.rtp_base
         account.mediaConfig.transportConfig.portRange = 31
         account.mediaConfig.transportConfig.boundAddress = self.options.address
         self.account.create(account)
 
+    def _use_edge(self, account: pj.AccountConfig) -> None:
+        options = self.options
+        account.idUri = f"sip:{options.user}@{options.domain}"
+        tail = ";transport=tcp" if options.transport == "tcp" else ""
+        account.sipConfig.proxies.append(f"sip:{options.edge}{tail};lr")
+        if options.password:
+            account.regConfig.registrarUri = f"sip:{options.domain}"
+            account.regConfig.timeoutSec = options.expires
+            login = pj.AuthCredInfo("digest", "*", options.user, 0, options.password)
+            account.sipConfig.authCreds.append(login)
+
     def _on_incoming(self, prm: pj.OnIncomingCallParam) -> None:
         self._count += 1
         call = UaCall(self, self._count, prm.callId)
         self.calls[call.number] = call
-        headers = headers_of(prm.rdata.wholeMsg)
-        self.say("invite", call=call.number, headers=headers)
+        message = prm.rdata.wholeMsg
+        body = message.partition("\r\n\r\n")[2]
+        self.say("invite", call=call.number, headers=headers_of(message), body=body)
         if self.options.reject:
             call.reply(self.options.reject)
             return
@@ -238,7 +270,10 @@ class Phone:
         chunk = os.read(0, 4096)
         *lines, self._input = (self._input + chunk).split(b"\n")
         for line in lines:
-            self._command(line.decode("utf-8", "replace").split())
+            try:
+                self._command(line.decode("utf-8", "replace").split())
+            except pj.Error as exc:  # not possible at this moment: the peer was quicker
+                self.say("refused", command=line.decode("utf-8", "replace"), reason=exc.reason)
         self._running = self._running and bool(chunk)
 
     def _command(self, words: list[str]) -> None:
@@ -250,6 +285,9 @@ class Phone:
             return
         if verb == "call" and rest:
             self._call(rest[0])
+            return
+        if verb == "header" and rest:
+            self._headers.update([split_header(" ".join(rest))])
             return
         takes = 1 if verb in {"dtmf", "refer"} else 0
         number = int(rest[takes]) if len(rest) > takes else max(self.calls, default=0)
@@ -266,10 +304,20 @@ class Phone:
         self.calls[call.number] = call
         self.say("calling", call=call.number, uri=uri)
         try:
-            call.makeCall(uri, pj.CallOpParam(True))  # noqa: FBT003 pjsua2 takes no keywords
+            call.makeCall(uri, self._invitation())
         except pj.Error as exc:
             del self.calls[call.number]
             self.say("refused", command=f"call {uri}", reason=exc.reason)
+
+    def _invitation(self) -> pj.CallOpParam:
+        prm = pj.CallOpParam(True)  # noqa: FBT003 pjsua2 takes no keywords
+        headers = pj.SipHeaderVector()
+        for name, value in self._headers.items():
+            header = pj.SipHeader()
+            header.hName, header.hValue = name, value
+            headers.append(header)
+        prm.txOption.headers = headers
+        return prm
 
     def _verbs(self, rest: list[str]) -> Mapping[str, Callable[[UaCall], None]]:
         def unhold(call: UaCall) -> None:
@@ -311,6 +359,12 @@ def closed(path: Path) -> bool:
         return any(file.read(8)[4:])
 
 
+def split_header(text: str) -> tuple[str, str]:
+    """Return name and value of "Name: value"."""
+    name, _, value = text.partition(":")
+    return name.strip(), value.strip()
+
+
 def tone_generator(hz: int) -> pj.ToneGenerator:
     """Return an endless tone of `hz`."""
     generator = pj.ToneGenerator()
@@ -346,6 +400,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=5070, help="SIP over UDP")
     parser.add_argument("--rtp-base", type=int, default=42_000, help="first of 32 RTP ports")
     parser.add_argument("--user", default="phone", help="user part of our SIP URI")
+    parser.add_argument("--edge", help="HOST:PORT of the SIP server that all goes through")
+    parser.add_argument("--domain", default="onekey.local", help="SIP domain at the edge")
+    parser.add_argument("--password", help="registers at the edge with it")
+    parser.add_argument("--expires", type=int, default=300, help="seconds of a registration")
+    parser.add_argument("--transport", choices=("udp", "tcp"), default="udp", help="to the edge")
     parser.add_argument("--tone", type=int, default=0, help="Hz to play; 0 sends silence")
     parser.add_argument(
         "--answer-after",
@@ -358,6 +417,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--reject", type=int, help="SIP code to refuse every call with")
     parser.add_argument("--hangup-after", type=float, help="seconds after the answer")
     parser.add_argument("--record", help="WAV of what is heard; later calls get -2, -3 …")
+    parser.add_argument("--call", metavar="URI", help="calls at once, with every --header")
+    parser.add_argument("--header", action="append", default=[], help='"Name: value" of our calls')
     parser.add_argument("--json", action="store_true", help="events as JSON lines")
     return parser.parse_args(argv)
 

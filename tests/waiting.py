@@ -1,6 +1,7 @@
 """Waiting for a condition with a deadline, instead of sleeping for luck."""
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Callable
@@ -17,12 +18,19 @@ async def wait_until(
         await asyncio.sleep(0.01)
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Return a port on 127.0.0.1 that nobody listens on right now."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port() -> int:
+    """Return a port on 127.0.0.1 on which nobody listens right now, neither TCP nor UDP."""
+    for _ in range(50):
+        with (
+            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        ):
+            tcp.bind(("127.0.0.1", 0))
+            port: int = tcp.getsockname()[1]
+            with contextlib.suppress(OSError):
+                udp.bind(("127.0.0.1", port))
+                return port
+    raise AssertionError("no port is free for both TCP and UDP")
 
 
 def free_port_range(count: int, *, start: int = 20_000) -> int:

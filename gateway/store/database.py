@@ -85,13 +85,18 @@ class Database:
         self._set_ready("")
         self._watch = asyncio.create_task(self._watch_writer(self._writer), name="store-watch")
 
-    async def stop(self) -> None:
-        """Commit what waits, then close; writes that come later raise StoreUnavailable."""
+    async def stop(self, *, patience_s: float | None = None) -> None:
+        """Commit what waits, then close; writes that come later raise StoreUnavailable.
+
+        A store that does not answer is waited for `patience_s` seconds (default: as long as for
+        any batch); what it has not committed then is given up.
+        """
         writer, self._writer = self._writer, None
         if writer is not None:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
-            limit = self._config.busy_timeout_s * _STALL_FACTOR
+            stall = self._config.busy_timeout_s * _STALL_FACTOR
+            limit = stall if patience_s is None else patience_s
             if not await asyncio.to_thread(writer.stop, limit):
                 _log.error("store_writer_stuck", waited_s=limit)
                 self._give_up(writer)
