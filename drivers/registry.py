@@ -14,6 +14,7 @@ ENTRY_POINT_GROUP = "onekey.drivers"
 
 BUILT_IN: dict[str, str] = {
     "mqtt": "drivers.mqtt.driver:create",
+    "scaip": "drivers.scaip.driver:create",
     "template": "drivers._template.driver:create",
 }
 

@@ -23,6 +23,7 @@ class Metrics:
         r = self.registry = registry if registry is not None else CollectorRegistry()
         self._incidents(r)
         self._calls(r)
+        self._tasks(r)
         self._intake(r)
         self._inside(r)
 
@@ -83,6 +84,24 @@ class Metrics:
         self.calls = Counter("onekey_calls_total", "Calls ended.", ["flow", "outcome"], registry=r)
         self.legs_active = Gauge("onekey_legs_active", "Legs alive.", ["role"], registry=r)
         self.legs = Counter("onekey_legs_total", "Legs ended.", ["role", "outcome"], registry=r)
+        self.callers = Counter(
+            "onekey_callers_total",
+            "Calls that came to the edge, by what it was told.",
+            ["verdict"],
+            registry=r,
+        )
+        self.agents = Gauge(
+            "onekey_agents",
+            "Enabled agents by state and group; agents of no configured group are in `other`.",
+            ["state", "group"],
+            registry=r,
+        )
+        self.offers = Counter(
+            "onekey_agent_offers_total",
+            "Offers of calls to agents, by end.",
+            ["outcome"],
+            registry=r,
+        )
         self.pool_capacity = Gauge(
             "onekey_pool_legs_capacity", "Legs the running workers can carry.", registry=r
         )
@@ -102,6 +121,17 @@ class Metrics:
             "Calls that found no room in the pool.",
             ["priority"],
             registry=r,
+        )
+
+    def _tasks(self, r: CollectorRegistry) -> None:
+        self.tasks_open = Gauge(
+            "onekey_tasks_open", "Call-backs that nobody has made yet.", ["kind"], registry=r
+        )
+        self.tasks_overdue = Gauge(
+            "onekey_tasks_overdue", "Open call-backs whose time has passed.", registry=r
+        )
+        self.tasks_done = Counter(
+            "onekey_tasks_done_total", "Call-backs made or settled.", ["kind"], registry=r
         )
 
     def _intake(self, r: CollectorRegistry) -> None:

@@ -142,6 +142,7 @@ CALLS: Final = Table(
     Column("ended_at", Double),
     Column("outcome", Text),
     Index("ix_calls_incident", "incident"),
+    Index("ix_calls_ended", "ended_at", "id"),  # the order of the CDR
 )
 
 CALLS_RUNNING: Final = Index(
@@ -167,6 +168,87 @@ LEGS: Final = Table(
     Column("reason", Text, nullable=False),
     Column("stats", Text, nullable=False),
     Index("ix_legs_incident", "incident"),
+)
+
+# Who may register at the edge. Never deleted: a row without `enabled` tells the other processes
+# that the account is gone. The password is not kept, only its digest (RFC 2617 §3.2.2.2).
+SIP_ACCOUNTS: Final = Table(
+    "sip_accounts",
+    METADATA,
+    Column("user", Text, primary_key=True),
+    Column("realm", Text, nullable=False),
+    Column("ha1", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("owner", Text),  # id of a terminal or an agent
+    Column("enabled", Boolean, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    Index("ix_sip_accounts_changed_at", "changed_at"),
+)
+
+AGENTS: Final = Table(
+    "agents",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("label", Text, nullable=False),
+    Column("sip_user", Text, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+)
+
+# `group` has no table: groups stand in the configuration.
+AGENT_GROUPS: Final = Table(
+    "agent_groups",
+    METADATA,
+    Column("agent", Text, ForeignKey("agents.id"), primary_key=True),
+    Column("group", Text, primary_key=True),
+    Column("rank", Integer, nullable=False),
+    Index("ix_agent_groups_group", "group"),
+)
+
+# One row per agent from its import on. Every change raises `version` and names the one before
+# (compare and set), so that two daemons cannot both draw the same agent.
+AGENT_STATES: Final = Table(
+    "agent_states",
+    METADATA,
+    Column("agent", Text, ForeignKey("agents.id"), primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("idle_since", Double),
+    Column("offer_after", Double, nullable=False),
+    Column("missed", Integer, nullable=False),
+    Column("owner", Text),
+    Column("lease_until", Double),
+    Column("offer", Integer),
+    Column("call", Text),
+    Column("incident", Text),
+)
+
+# Whom to call back. One task per call, whoever opens it and however often.
+TASKS: Final = Table(
+    "tasks",
+    METADATA,
+    Column("id", Text, primary_key=True),
+    Column("call", Text, nullable=False),  # no foreign key: calls are kept for a shorter time
+    Column("incident", Text, ForeignKey("incidents.id"), nullable=False),
+    Column("terminal", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("due_at", Double, nullable=False),
+    Column("done_at", Double),
+    Column("done_by", Text),
+    Column("note", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Index("uq_tasks_call", "call", unique=True),
+    Index("ix_tasks_incident", "incident"),
+)
+
+TASKS_OPEN: Final = Index(
+    "ix_tasks_open",
+    TASKS.c.id,
+    sqlite_where=text("done_at IS NULL"),
+    postgresql_where=text("done_at IS NULL"),
 )
 
 # Written and emptied again by the writer to learn whether the store takes writes.

@@ -10,10 +10,13 @@ import structlog
 from aiohttp import web
 
 from gateway.web import (
+    routes_agents,
+    routes_cdr,
     routes_feed,
     routes_incidents,
     routes_page,
     routes_system,
+    routes_tasks,
     routes_terminals,
 )
 from gateway.web.answering import answer
@@ -41,8 +44,12 @@ def make_app(deps: WebDeps) -> web.Application:
     app[DEPS] = deps
     app[PAGES] = Pages()
     app[routes_feed.SNAPSHOTS] = Snapshots(deps)
-    for module in (routes_feed, routes_incidents, routes_system, routes_terminals):
+    for module in (routes_agents, routes_feed, routes_incidents, routes_system, routes_terminals):
         app.add_routes(module.routes)
+    if deps.cdr is not None:
+        app.add_routes(routes_cdr.routes)
+    if deps.tasks is not None:
+        app.add_routes(routes_tasks.routes)
     app.add_routes(routes_page.page_routes())
     app.on_response_prepare.append(add_security_headers)
     app.on_shutdown.append(routes_feed.close_pages)

@@ -1,16 +1,20 @@
 """What the HTTP surface is given: everything it reads, and the one thing it may do."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from drivers.api.clock import Clock
 from drivers.api.ids import CallId, IncidentId, LegId, TerminalId
+from gateway.agents.model import AgentId, AgentView, GroupView
+from gateway.agents.states import AgentState
+from gateway.cdr.book import CdrBook
 from gateway.config import WebConfig
 from gateway.feed import Feed
 from gateway.health import Health
 from gateway.incidents.model import Incident, IncidentDesk, Outcome
 from gateway.metrics import Metrics
+from gateway.tasks.desk import TaskDesk
 from gateway.terminals.model import Presence, TerminalView
 
 
@@ -144,6 +148,42 @@ class CloseIncident(Protocol):
         ...
 
 
+class AgentsPort(Protocol):
+    """The agents; gateway.agents.desk.AgentDesk."""
+
+    def view(self) -> Sequence[AgentView]:
+        """Return all agents by id; does not wait."""
+        ...
+
+    def groups(self) -> Sequence[GroupView]:
+        """Return the configured groups; does not wait."""
+        ...
+
+    async def set_state(self, agent: AgentId, wanted: AgentState, reason: str = "") -> AgentView:
+        """Bring an agent to ready, paused or offline.
+
+        Raises LookupError, gateway.agents.states.NotAllowed, StoreUnavailable.
+        """
+        ...
+
+
+class NoAgents:
+    """Implements AgentsPort where no agents are kept: every target has a URI of its own."""
+
+    def view(self) -> Sequence[AgentView]:
+        """Return nobody."""
+        return ()
+
+    def groups(self) -> Sequence[GroupView]:
+        """Return no group."""
+        return ()
+
+    async def set_state(self, agent: AgentId, wanted: AgentState, reason: str = "") -> AgentView:
+        """Know nobody."""
+        del wanted, reason
+        raise LookupError(agent)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebDeps:
     """Everything `make_app` needs."""
@@ -158,3 +198,6 @@ class WebDeps:
     calls: Callable[[], Sequence[CallView]]
     workers: Callable[[], Sequence[WorkerView]]
     health: Callable[[], Health]
+    agents: AgentsPort = field(default_factory=NoAgents)
+    cdr: CdrBook | None = None  # without it there are no records
+    tasks: TaskDesk | None = None  # without it there are no call-backs

@@ -27,16 +27,20 @@ class Refused(Exception):
         *,
         field: str | None = None,
         headers: Mapping[str, str] | None = None,
+        more: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.field = field
         self.headers = headers
+        self.more = more
 
     def response(self) -> web.Response:
         """Return the answer."""
-        return problem(self.status, self.detail, field=self.field, headers=self.headers)
+        return problem(
+            self.status, self.detail, field=self.field, headers=self.headers, more=self.more
+        )
 
 
 def problem(
@@ -45,8 +49,12 @@ def problem(
     *,
     field: str | None = None,
     headers: Mapping[str, str] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> web.Response:
-    """Return a problem document; `field` names the query, path or body member that is wrong."""
+    """Return a problem document; `field` names the query, path or body member that is wrong.
+
+    `more` are members of its own (RFC 9457 §3.2).
+    """
     document: dict[str, object] = {
         "type": "about:blank",
         "title": title_of(status),
@@ -55,6 +63,7 @@ def problem(
     }
     if field is not None:
         document["field"] = field
+    document.update(more or {})
     return web.Response(
         status=status,
         body=msgspec.json.encode(document),

@@ -1,4 +1,4 @@
-"""What the page shows but nobody reports: calls, workers, terminals, and that we are alive."""
+"""What the page shows but nobody reports: calls, workers, agents, terminals, and our pulse."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ import structlog
 
 from gateway.web.deps import WebDeps
 from gateway.web.snapshot import terminals
-from gateway.web.views import calls_now, iso, workers_now
+from gateway.web.views import agents_now, calls_now, iso, workers_now
 
 log = structlog.get_logger()
 
@@ -41,6 +41,7 @@ class Pulse:
         """Publish once."""
         self._publish(calls_now(self._deps.calls()))
         self._publish(workers_now(self._deps.workers()))
+        self._publish(agents_now(self._deps.agents.view()))
         self._beats += 1
         if self._beats % SLOW_BEATS == 0:
             self._publish({"type": "tick", "at": iso(self._deps.clock.time())})

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from enum import StrEnum
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -17,12 +17,21 @@ BODY_S: Final = 5.0  # a body of 64 KiB takes 5 s at 100 kbit/s
 PAGE_MAX: Final = 200
 PAGE_DEFAULT: Final = 50
 NOTE_MAX: Final = 2000  # characters
+REASON_MAX: Final = 80  # characters
 
 # Ids are ULIDs, UUIDs or the maker's serial numbers (docs: MQTT contract, terminal ids).
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _WHOLE: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 Word = TypeVar("Word", bound=StrEnum)
+Body = TypeVar("Body", bound=msgspec.Struct)
+
+
+class StateBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Body of a change of an agent's state."""
+
+    state: Literal["ready", "paused", "offline"]
+    reason: Annotated[str, msgspec.Meta(max_length=REASON_MAX)] = ""
 
 
 class CloseBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -70,7 +79,15 @@ def query_words(request: web.Request, name: str, words: type[Word]) -> list[Word
 
 
 async def close_body(request: web.Request) -> CloseBody:
-    """Return the body of a close; 400 no JSON, 408 too slow, 413, 415, 422 wrong shape."""
+    """Return the body of a close; refuses as `json_body` does."""
+    body = await json_body(request, CloseBody)
+    if body.outcome is Outcome.EXPIRED:
+        raise Refused(422, "the clock alone gives this outcome", field="outcome")
+    return CloseBody(body.outcome, clean_text(body.note, limit=NOTE_MAX))
+
+
+async def json_body(request: web.Request, shape: type[Body]) -> Body:
+    """Return the body; 400 no JSON, 408 too slow, 413, 415, 422 wrong shape."""
     if request.content_type != "application/json":
         raise Refused(415, "the body must be application/json")
     try:
@@ -78,15 +95,12 @@ async def close_body(request: web.Request) -> CloseBody:
             raw = await request.read()
     except TimeoutError:
         raise Refused(408, f"the body did not arrive within {BODY_S:g} s") from None
-    body = _decode(raw)
-    if body.outcome is Outcome.EXPIRED:
-        raise Refused(422, "the clock alone gives this outcome", field="outcome")
-    return CloseBody(body.outcome, clean_text(body.note, limit=NOTE_MAX))
+    return _decode(raw, shape)
 
 
-def _decode(raw: bytes) -> CloseBody:
+def _decode(raw: bytes, shape: type[Body]) -> Body:
     try:
-        return msgspec.json.decode(raw, type=CloseBody)
+        return msgspec.json.decode(raw, type=shape)
     except msgspec.ValidationError as exc:
         text, _, path = str(exc).partition(" - at `$")
         raise Refused(422, clean_text(text), field=path.strip("`.") or None) from None

@@ -5,6 +5,7 @@ from aiohttp import web
 from drivers.api.ids import IncidentId, TerminalId
 from gateway.incidents.model import Incident
 from gateway.incidents.states import IncidentState, WrongTransition
+from gateway.web.cdr_views import cdr_json
 from gateway.web.deps import WebDeps
 from gateway.web.problems import Refused, answer_json
 from gateway.web.queries import (
@@ -55,12 +56,17 @@ async def show_incident(request: web.Request) -> web.Response:
         raise Refused(404, UNKNOWN)
     view = deps.terminals.view(incident.terminal)
     # The lines are read after the case, so that they are never older than its state.
+    timeline = await deps.desk.timeline(incident.id)
+    calls = await deps.desk.calls_of(incident.id)
+    legs = await deps.desk.legs_of(incident.id)
+    records = deps.cdr.of_incident(incident, calls, legs) if deps.cdr else []
     detail = incident_detail(
         incident,
         terminal=view.terminal if view else None,
-        timeline=await deps.desk.timeline(incident.id),
-        calls=await deps.desk.calls_of(incident.id),
-        legs=await deps.desk.legs_of(incident.id),
+        timeline=timeline,
+        calls=calls,
+        legs=legs,
+        cdr=[cdr_json(record) for record in records],
     )
     return answer_json(detail)
 

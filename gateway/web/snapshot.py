@@ -9,6 +9,7 @@ from gateway.incidents.model import Entry, Incident
 from gateway.incidents.states import IncidentState
 from gateway.web.deps import WebDeps
 from gateway.web.views import (
+    agents_now,
     calls_now,
     entry_json,
     incident_json,
@@ -55,6 +56,7 @@ class Snapshots:
             "incidents": [self._case(i, lines.get(i.id)) for i in (*found, *closed)],
             "calls": calls_now(self._deps.calls())["items"],
             "workers": workers_now(self._deps.workers())["items"],
+            "agents": agents_now(self._deps.agents.view())["items"],
             "terminals": terminals(self._deps),
         }
 

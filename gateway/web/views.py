@@ -7,9 +7,11 @@ does an agent's note, except where one incident is asked for.
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
+from gateway.agents.model import AgentView, GroupView
 from gateway.incidents.model import CallRecord, Entry, Incident, LegRecord, Scalar
 from gateway.terminals.model import Presence, Terminal, TerminalView
 from gateway.web.deps import CallView, WorkerView
@@ -82,6 +84,7 @@ class IncidentDetailJson(msgspec.Struct, frozen=True, kw_only=True):
     note: str
     timeline: list[EntryJson]
     calls: list[PastCallJson]
+    cdr: list[dict[str, Any]]
 
 
 class TerminalJson(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +135,32 @@ class WorkerJson(msgspec.Struct, frozen=True, kw_only=True):
     calls: list[str]
     calls_carried: int
     started_at: str
+
+
+class AgentJson(msgspec.Struct, frozen=True, kw_only=True):
+    """An agent and where it stands."""
+
+    id: str
+    label: str
+    enabled: bool
+    groups: list[str]
+    state: str
+    since: str
+    cause: str
+    reason: str
+    incident: str | None
+    call: str | None
+
+
+class GroupJson(msgspec.Struct, frozen=True, kw_only=True):
+    """A group of agents."""
+
+    name: str
+    label: str
+    strategy: str
+    overflow_after_s: float
+    overflow_to: str | None
+    agents: dict[str, int]
 
 
 def iso(seconds: float) -> str:
@@ -189,6 +218,7 @@ def incident_detail(
     timeline: Sequence[Entry],
     calls: Sequence[CallRecord],
     legs: Sequence[LegRecord],
+    cdr: Sequence[dict[str, Any]] = (),
 ) -> IncidentDetailJson:
     """Return a case with its note, its lines, and its calls with their ended legs."""
     return IncidentDetailJson(
@@ -196,6 +226,7 @@ def incident_detail(
         note=incident.note,
         timeline=[entry_json(entry) for entry in timeline],
         calls=[_past_call(call, legs) for call in calls],
+        cdr=list(cdr),
     )
 
 
@@ -272,6 +303,40 @@ def worker_json(view: WorkerView) -> WorkerJson:
         calls_carried=view.calls_carried,
         started_at=iso(view.started_at),
     )
+
+
+def agent_json(view: AgentView) -> AgentJson:
+    """Return an agent and where it stands."""
+    agent, standing = view.agent, view.standing
+    return AgentJson(
+        id=agent.id,
+        label=clean_text(agent.label),
+        enabled=agent.enabled,
+        groups=sorted(agent.groups),
+        state=standing.state.value,
+        since=iso(standing.since),
+        cause=standing.cause.value,
+        reason=clean_text(standing.reason),
+        incident=standing.incident,
+        call=standing.call,
+    )
+
+
+def group_json(view: GroupView) -> GroupJson:
+    """Return a group with the number of its agents by state."""
+    return GroupJson(
+        name=view.name,
+        label=clean_text(view.label),
+        strategy=view.strategy,
+        overflow_after_s=view.overflow_after_s,
+        overflow_to=view.overflow_to or None,
+        agents={state.value: count for state, count in view.agents.items()},
+    )
+
+
+def agents_now(agents: Sequence[AgentView]) -> Mapping[str, object]:
+    """Return the feed's message with all agents."""
+    return {"type": "agents", "items": [agent_json(view) for view in agents]}
 
 
 def incident_changed(

@@ -1,5 +1,6 @@
 // The live page: the feed's messages into the model, the model onto the screen, once per frame.
 
+import { drawAgents, tickAgents } from '/static/agents.js';
 import { Cards } from '/static/cards.js';
 import { drawOutcomes, openClose, openToken, wireDialogs } from '/static/dialogs.js';
 import { byId, setData, setText } from '/static/dom.js';
@@ -47,6 +48,7 @@ function draw() {
   const missing = model.dirtyCases.size || dirty.has('all') ? cards.draw(model) : [];
   if (dirty.has('calls')) drawCalls(model);
   if (dirty.has('workers')) drawWorkers(model);
+  if (dirty.has('agents')) drawAgents(model);
   if (dirty.has('closed')) drawClosed(model);
   if (dirty.has('terminals')) table();
   model.dirtyCases.clear();
@@ -131,6 +133,7 @@ function everySecond() {
   drawTiles(model);
   cards.tick();
   tickCalls();
+  tickAgents();
   if (status.state === 'lost') drawStatus();
   ticks += 1;
   if (ticks % SLOW_TICKS === 0) tickTerminals();
@@ -140,7 +143,7 @@ byId('language').addEventListener('click', () => {
   switchLanguage();
   drawWords();
   cards.forget();
-  for (const part of ['all', 'calls', 'workers', 'closed', 'terminals']) model.dirty.add(part);
+  for (const part of ['all', 'calls', 'workers', 'agents', 'closed', 'terminals']) model.dirty.add(part);
   later();
 });
 byId('presence').addEventListener('change', () => void filter());

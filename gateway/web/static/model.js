@@ -14,6 +14,9 @@
  *   legs: Leg[]}} Call
  * @typedef {{slot: number, pid: number, state: string, legs_used: number, legs_limit: number,
  *   calls: string[], calls_carried: number, started_at: string}} Worker
+ * @typedef {{id: string, label: string, enabled: boolean, groups: string[], state: string,
+ *   since: string, cause: string, reason: string, incident: string | null,
+ *   call: string | null}} Agent
  * @typedef {{id: string, kind: string, model: string, site: string | null, label: string,
  *   presence: string, last_seen_at: string | null, battery: number | null}} Terminal
  */
@@ -44,6 +47,8 @@ export class Model {
     this.calls = [];
     /** @type {Worker[]} */
     this.workers = [];
+    /** @type {Agent[]} */
+    this.agents = [];
     /** @type {Terminal[]} */
     this.terminals = [];
     /** @type {Record<string, number>} */
@@ -61,6 +66,7 @@ export class Model {
     else if (message.type === 'incident') this.#incident(message.incident, message.entries);
     else if (message.type === 'calls') this.#set('calls', message.items);
     else if (message.type === 'workers') this.#set('workers', message.items);
+    else if (message.type === 'agents') this.#set('agents', message.items);
     else if (message.type === 'terminals') this.#terminals(message);
   }
 
@@ -102,6 +108,7 @@ export class Model {
     this.complete = message.complete;
     this.#set('calls', message.calls);
     this.#set('workers', message.workers);
+    this.#set('agents', message.agents);
     this.#terminals(message.terminals);
     this.dirty.add('closed').add('all');
   }
@@ -135,7 +142,7 @@ export class Model {
     this.#set('terminals', message.items);
   }
 
-  #set(/** @type {'calls' | 'workers' | 'terminals'} */ part, /** @type {any[]} */ items) {
+  #set(/** @type {'calls' | 'workers' | 'agents' | 'terminals'} */ part, /** @type {any[]} */ items) {
     this[part] = items;
     this.dirty.add(part);
   }
