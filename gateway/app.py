@@ -12,15 +12,18 @@ import structlog
 from drivers import registry
 from drivers.api.driver import Driver
 from drivers.api.errors import StoreUnavailable
+from drivers.api.legs import StreamStats
 from drivers.sip.config import SipConfig
 from drivers.sip.factory import SipWorkerFactory
 from gateway.archive import Archive
+from gateway.cdr.book import CdrBook
 from gateway.clock import SystemClock
 from gateway.closing import Closer
 from gateway.config import Settings
 from gateway.driver_port import DriverPort
 from gateway.feed import Feed
 from gateway.flows.runner import FlowRunner
+from gateway.followup import FollowUp
 from gateway.health import HealthBoard
 from gateway.incidents.desk import SqlIncidentDesk
 from gateway.incidents.messages import IncidentMessage
@@ -33,13 +36,16 @@ from gateway.recovery import Recovery
 from gateway.routing.rules import Router
 from gateway.stopping import StopSignals
 from gateway.store.database import Database
+from gateway.tasks.desk import TaskDesk
 from gateway.telephony.pool import WorkerPool
 from gateway.telephony.prompts import PromptLibrary
+from gateway.telephony.quality import quality_heard_by_us
 from gateway.terminals.csv_file import read_terminals
 from gateway.terminals.directory import Directory
 from gateway.terminals.messenger import Messenger
 from gateway.terminals.tracker import TerminalTracker
 from gateway.web.app import WebServer
+from gateway.web.cdr_views import tasks_now
 from gateway.web.deps import WebDeps
 from gateway.web.views import incident_changed
 
@@ -75,6 +81,10 @@ class Gateway:
         )
         self.messenger = Messenger(self.drivers, self.directory, metrics, clock)
         self.desk = SqlIncidentDesk(database, metrics, clock, self._published, config=s.incidents)
+        self.tasks = TaskDesk(
+            database, metrics, clock, lambda board: self.feed.publish(tasks_now(board))
+        )
+        self.followup = FollowUp(self.tasks)
         self.archive = Archive(s.recordings_dir, self.desk, clock)
 
     def _wire_calls(self) -> None:
@@ -120,6 +130,7 @@ class Gateway:
         if self.feed.watched:
             terminal = self.directory.get(incident.terminal)
             self.feed.publish(incident_changed(incident, message.entries, terminal))
+        self.followup.see(message)
         if incident.state is IncidentState.CLOSED:
             self.closer.closed(incident)
 
@@ -147,6 +158,8 @@ class Gateway:
             calls=lambda: self.runner.running,
             workers=self.pool.snapshot,
             health=self.health.read,
+            cdr=CdrBook(self.database, mos=_mos),
+            tasks=self.tasks,
         )
 
     def work(self) -> dict[str, Work]:
@@ -157,6 +170,8 @@ class Gateway:
             "terminals": self.directory.follow,
             "messenger": self.messenger.run,
             "closer": self.closer.run,
+            "tasks": self.tasks.run,
+            "followup": self.followup.run,
             "calls": self.runner.run,
             "lag": partial(watch_lag, self.metrics),
         }
@@ -169,6 +184,12 @@ class Foundation:
     database: Database
     pool: WorkerPool
     metrics: Metrics
+
+
+def _mos(stats: StreamStats) -> float | None:
+    """Return how the party of a leg sounded to us, as the CDR shows it."""
+    quality = quality_heard_by_us(stats)
+    return quality.mos if quality else None
 
 
 def serve(settings: Settings) -> int:

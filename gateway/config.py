@@ -66,8 +66,20 @@ class TargetConfig(Section):
     ring_s: float = Field(default=20.0, gt=0, le=180)
 
 
+class GroupConfig(Section):
+    """Agents who are rung for the same calls; who belongs to it stands in the store."""
+
+    label: str = Field(default="", max_length=80)  # shown on timelines
+    # One after another, who has been idle longest first; or all who are ready at once.
+    strategy: Literal["longest_idle", "together"] = "longest_idle"
+    # A call that nobody of the group has taken by then goes on to `overflow_to`, else to what
+    # follows in the chain.
+    overflow_after_s: float = Field(default=60.0, gt=0, le=3600)
+    overflow_to: str = ""  # a target or another group
+
+
 class StageConfig(Section):
-    """One step of a chain: targets rung in order or together."""
+    """One step of a chain: targets or groups of agents, rung in order or together."""
 
     targets: tuple[str, ...] = Field(min_length=1)
     mode: Literal["in_order", "together"] = "in_order"
@@ -104,16 +116,33 @@ class RoutingConfig(Section):
 
     timezone: str = "Asia/Shanghai"
     targets: dict[str, TargetConfig] = Field(default_factory=dict)
+    groups: dict[str, GroupConfig] = Field(default_factory=dict)
     rules: tuple[RuleConfig, ...] = ()
 
     @model_validator(mode="after")
     def _targets_exist(self) -> Self:
         for rule in self.rules:
-            named = [name for stage in rule.chain for name in stage.targets]
-            named += [rule.last_resort] if rule.last_resort else []
-            for name in named:
-                if name not in self.targets:
+            for name in [name for stage in rule.chain for name in stage.targets]:
+                if name not in self.targets and name not in self.groups:
                     raise ValueError(f"routing rule {rule.name!r} names unknown target {name!r}")
+            if rule.last_resort and rule.last_resort not in self.targets:
+                unknown = f"names unknown target {rule.last_resort!r}"
+                raise ValueError(f"routing rule {rule.name!r} {unknown} as its last resort")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_overflow_somewhere(self) -> Self:
+        for name in self.groups:
+            if name in self.targets:
+                raise ValueError(f"{name!r} is the name of a target and of a group")
+            seen, after = {name}, self.groups[name].overflow_to
+            while after and after not in self.targets:
+                if after not in self.groups:
+                    raise ValueError(f"group {name!r} overflows to unknown {after!r}")
+                if after in seen:
+                    raise ValueError(f"group {name!r} overflows in a circle")
+                seen.add(after)
+                after = self.groups[after].overflow_to
         return self
 
 
@@ -195,6 +224,32 @@ class IncidentsConfig(Section):
     drain_s: float = Field(default=30.0, ge=0)  # SIGTERM: calls may go on this long
 
 
+class AgentsConfig(Section):
+    """Agents whose state the gateway keeps; targets with a URI of their own have none."""
+
+    wrap_up_s: float = Field(default=20.0, ge=0, le=3600)  # after a call, then ready
+    offer_s: float = Field(default=20.0, gt=0, le=180)  # how long an agent's phone rings
+    # How long an agent stays with a call whose daemon is gone; longer than a restart takes.
+    lease_s: float = Field(default=15.0, ge=3, le=300)
+    missed_to_pause: int = Field(default=2, ge=0, le=100)  # offers missed in a row; 0 = never
+    # No new offer to an agent so soon after a missed one: a phone that refuses at once must not
+    # be rung without end.
+    reoffer_gap_s: float = Field(default=5.0, ge=0.5, le=300)
+
+
+class CallersConfig(Section):
+    """What one-key phones and trunk numbers dial: user part of the request URI → key."""
+
+    keys: dict[str, str] = Field(
+        default_factory=lambda: {
+            "sos": "sos",
+            "hospital": "hospital",
+            "mobility": "mobility",
+            "service": "service",
+        }
+    )
+
+
 class LogFormat(StrEnum):
     """How log lines look."""
 
@@ -229,7 +284,11 @@ class Settings(BaseSettings):
     prompts: PromptsConfig = PromptsConfig()
     presence: PresenceConfig = PresenceConfig()
     incidents: IncidentsConfig = IncidentsConfig()
+    agents: AgentsConfig = AgentsConfig()
     log: LogConfig = LogConfig()
+    callers: CallersConfig = CallersConfig()
+    # The SIP border (drivers.edge.config.EdgeConfig); empty: none, workers dial directly.
+    edge: dict[str, Any] = Field(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(

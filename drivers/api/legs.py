@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from drivers.api.ids import CallId, LegId
 
@@ -29,6 +29,8 @@ class LegOutcome(StrEnum):
 class LegState(StrEnum):
     """Where a leg stands, in snapshots."""
 
+    OFFERED = "offered"  # a caller whom nobody has decided about
+    EARLY = "early"  # a caller who hears us before the answer
     DIALLING = "dialling"
     RINGING = "ringing"
     ANSWERED = "answered"
@@ -88,10 +90,11 @@ class LegAnswered(LegEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegMedia(LegEvent):
-    """Audio became usable, was held, or stopped arriving."""
+    """Audio became usable, was held, or stopped arriving. `by_us` tells who holds."""
 
     active: bool
     held: bool = False
+    by_us: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,18 @@ class LegDigit(LegEvent):
     """A DTMF digit arrived (RFC 4733 or INFO)."""
 
     digit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LegTransferAsked(LegEvent):
+    """A party asks to be transferred (REFER, RFC 3515). It was refused there: we dial instead.
+
+    `target` is the cleaned URI without header parts. `attended`: it named one of its own dialogs
+    that we should replace, which we cannot.
+    """
+
+    target: str
+    attended: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +126,7 @@ class LegEnded(LegEvent):
     by_us: bool = False
     talk_s: float = 0.0
     stats: StreamStats = field(default_factory=StreamStats)
+    q850: int | None = None  # the peer's cause (RFC 3326 Reason), 1 to 127
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +143,7 @@ AnyLegEvent = (
     | LegAnswered
     | LegMedia
     | LegDigit
+    | LegTransferAsked
     | LegEnded
     | PromptEnded
 )
@@ -144,6 +161,18 @@ CallEvent = AnyLegEvent | WorkerLost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BodyPart:
+    """A part beside the SDP in a multipart INVITE (RFC 5621), e.g. PIDF-LO or RFC 7852 data.
+
+    `content_id` without angle brackets, as a cid: URI of a header names it; empty for none.
+    """
+
+    content_type: str  # "type/subtype"
+    content_id: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DialRequest:
     """Whom to ring and what to say about it. Header values must already be cleaned."""
 
@@ -151,6 +180,8 @@ class DialRequest:
     uri: str
     display_name: str = ""
     headers: Sequence[tuple[str, str]] = ()
+    from_uri: str = ""  # SIP URI for From; empty: the gateway's own
+    parts: Sequence[BodyPart] = ()
     ring_s: float = 60.0  # the worker cancels after this by itself, should the daemon be gone
 
 
@@ -163,6 +194,8 @@ class LegSnapshot:
     state: LegState
     uri: str
     held: bool = False
+    held_by_us: bool = False
+    direction: Literal["in", "out"] = "out"  # "in": the party called us
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +205,9 @@ class WorkerSnapshot:
     legs: Sequence[LegSnapshot]
     bridges: Sequence[tuple[LegId, LegId]]
     recordings: Mapping[CallId, Path]  # call → directory of its running recording
-    calls_carried: int  # since the worker's start, for recycling
+    calls_carried: int  # different calls since the worker's start, for recycling
+    connections: Sequence[tuple[LegId, LegId]] = ()  # one-way only: (source, sink)
+    paused: Sequence[CallId] = ()  # of `recordings`
 
 
 class WorkerLink(Protocol):
@@ -207,12 +242,31 @@ class WorkerLink(Protocol):
         """Start a leg. Raises NoCapacity when the worker is full, WorkerGone when it died."""
         ...
 
-    async def answer(self, leg: LegId) -> None:
-        """Answer an offered leg; raises UnknownLeg when the caller has left."""
+    async def progress(self, leg: LegId) -> None:
+        """Let an offered caller hear us before the answer (183 with SDP); idempotent.
+
+        Raises UnknownLeg when the caller has left, PermanentError when the leg is not a caller's.
+        """
         ...
 
-    async def hang_up(self, leg: LegId, *, reason: str = "") -> None:
-        """End a leg (CANCEL before the answer, BYE after); a leg already gone is no error."""
+    async def answer(self, leg: LegId) -> None:
+        """Answer an offered leg (200); idempotent. Raises like `progress`."""
+        ...
+
+    async def reject(self, leg: LegId, outcome: LegOutcome, *, retry_after_s: int = 0) -> None:
+        """Refuse an offered leg: busy, declined, no_answer, unreachable (503) or failed (500).
+
+        `retry_after_s` > 0 goes along as Retry-After. A caller who has left is no error; an
+        answered leg or another outcome raises PermanentError.
+        """
+        ...
+
+    async def hang_up(self, leg: LegId, *, reason: str = "", cause: int | None = None) -> None:
+        """End a leg (CANCEL before the answer, BYE after); a leg already gone is no error.
+
+        `cause` is a Q.850 cause (1 to 127) for the Reason header; None: 16 after the answer,
+        SIP 487 before it.
+        """
         ...
 
     async def play(self, leg: LegId, prompt: str, path: Path, *, loop: bool) -> None:
@@ -231,8 +285,32 @@ class WorkerLink(Protocol):
         """Undo `bridge`."""
         ...
 
+    async def connect(self, source: LegId, sink: LegId) -> None:
+        """Let `sink` hear `source`, not the other way round; half a `bridge`."""
+        ...
+
+    async def disconnect(self, source: LegId, sink: LegId) -> None:
+        """Let `sink` no longer hear `source`; not connected is no error."""
+        ...
+
+    async def hold(self, leg: LegId) -> None:
+        """Hold an answered leg: it hears only its prompt, nobody hears it. LegMedia follows."""
+        ...
+
+    async def unhold(self, leg: LegId) -> None:
+        """End our hold; the wiring is as before. Not held is no error. LegMedia follows."""
+        ...
+
     async def record(self, call: CallId, directory: Path, *, segment_s: float) -> None:
         """Record the mix of all legs of `call`, present and coming, in segments."""
+        ...
+
+    async def pause_recording(self, call: CallId) -> None:
+        """Record nothing until `resume_recording`; a gap between two segments. Idempotent."""
+        ...
+
+    async def resume_recording(self, call: CallId) -> None:
+        """Go on recording in a new segment; not paused is no error."""
         ...
 
     async def stop_recording(self, call: CallId) -> Sequence[Path]:
@@ -240,7 +318,7 @@ class WorkerLink(Protocol):
         ...
 
     async def send_digits(self, leg: LegId, digits: str) -> None:
-        """Send DTMF as RFC 4733 events."""
+        """Send DTMF as RFC 4733 events, or by INFO to a peer that did not offer these."""
         ...
 
     async def statistics(self) -> Mapping[LegId, StreamStats]:
@@ -287,6 +365,13 @@ class CallRoom(Protocol):
 
     async def dial(self, request: DialRequest) -> None:
         """Start a leg, paced; raises NoCapacity or WorkerGone."""
+        ...
+
+    def expect(self, callers: int) -> None:
+        """Keep legs of the room free for so many callers whom the edge is sending here.
+
+        Each LegOffered takes one of them; 0 gives up waiting.
+        """
         ...
 
     async def release(self) -> None:

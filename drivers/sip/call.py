@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import pjsua2 as pj
 
-from drivers.api.legs import StreamStats
+from drivers.api.legs import BodyPart, StreamStats
+from drivers.sip.invitation import headers_of, transfer_target
+from drivers.sip.outcomes import q850_of
 
 PJ_ETOOMANY = 70_010  # PJ_ERRNO_START_STATUS + 10: the fifth call of the registry's wheel
 
@@ -24,6 +26,7 @@ class StateReport:
     code: int
     reason: str
     talk_s: float
+    q850: int | None = None  # the cause that the peer gave with its BYE, CANCEL or refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class MediaReport:
     at: float
     usable: bool
     held: bool
+    by_us: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,15 @@ class DigitReport:
 
     at: float
     digit: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferReport:
+    """The peer sent REFER, which was refused."""
+
+    at: float
+    target: str
+    attended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +76,23 @@ class ErrorReport:
     detail: str
 
 
-Report = StateReport | MediaReport | DigitReport | ReplyReport | StreamReport | ErrorReport
+Report = (
+    StateReport
+    | MediaReport
+    | DigitReport
+    | TransferReport
+    | ReplyReport
+    | StreamReport
+    | ErrorReport
+)
 Sink = Callable[["PjCall", Report], None]
 
-_WIRED = (pj.PJSUA_CALL_MEDIA_ACTIVE, pj.PJSUA_CALL_MEDIA_REMOTE_HOLD)
+# Held by us, the stream still sends: the party hears its prompt.
+_WIRED = (
+    pj.PJSUA_CALL_MEDIA_ACTIVE,
+    pj.PJSUA_CALL_MEDIA_REMOTE_HOLD,
+    pj.PJSUA_CALL_MEDIA_LOCAL_HOLD,
+)
 _HELD = (pj.PJSUA_CALL_MEDIA_REMOTE_HOLD, pj.PJSUA_CALL_MEDIA_LOCAL_HOLD)
 
 
@@ -95,7 +121,7 @@ class PjCall(pj.Call):  # type: ignore[misc] # pjsua2 has no stubs
             rtt_ms=rtcp.rttUsec.mean / 1000,
         )
 
-    def onCallState(self, prm: pj.OnCallStateParam) -> None:  # noqa: ARG002, N802 pjsua2's name
+    def onCallState(self, prm: pj.OnCallStateParam) -> None:  # noqa: N802 pjsua2's name
         """Copy the invite state."""
         try:
             info = self.getInfo()
@@ -103,10 +129,10 @@ class PjCall(pj.Call):  # type: ignore[misc] # pjsua2 has no stubs
             self._sink(self, ErrorReport("onCallState", exc.reason))
             return
         talk_s = info.connectDuration.sec + info.connectDuration.msec / 1000
-        self._sink(
-            self,
-            StateReport(time.time(), info.state, info.lastStatusCode, info.lastReason, talk_s),
-        )
+        gone = info.state == pj.PJSIP_INV_STATE_DISCONNECTED
+        cause = q850_of(headers_of(_received(prm)).get("reason", ())) if gone else None
+        code, reason = info.lastStatusCode, info.lastReason
+        self._sink(self, StateReport(time.time(), info.state, code, reason, talk_s, cause))
 
     def onCallMediaState(self, prm: pj.OnCallMediaStateParam) -> None:  # noqa: ARG002, N802 same
         """Copy the state of the first audio stream."""
@@ -116,7 +142,8 @@ class PjCall(pj.Call):  # type: ignore[misc] # pjsua2 has no stubs
             self._sink(self, ErrorReport("onCallMediaState", exc.reason))
             return
         status = next((m.status for m in info.media if m.type == pj.PJMEDIA_TYPE_AUDIO), None)
-        self._sink(self, MediaReport(time.time(), status in _WIRED, status in _HELD))
+        by_us = status == pj.PJSUA_CALL_MEDIA_LOCAL_HOLD
+        self._sink(self, MediaReport(time.time(), status in _WIRED, status in _HELD, by_us))
 
     def onDtmfDigit(self, prm: pj.OnDtmfDigitParam) -> None:  # noqa: N802 same
         """Copy the digit."""
@@ -145,6 +172,8 @@ class PjCall(pj.Call):  # type: ignore[misc] # pjsua2 has no stubs
     ) -> None:
         """Refuse REFER: accepted, PJSUA would dial with this object and crash at the end of one."""
         prm.statusCode = pj.PJSIP_SC_DECLINE
+        target, attended = transfer_target(prm.dstUri)
+        self._sink(self, TransferReport(time.time(), target, attended))
 
     def onCallReplaceRequest(  # noqa: N802 same
         self, prm: pj.OnCallReplaceRequestParam
@@ -158,6 +187,7 @@ def parameters(
     code: int = 0,
     headers: Sequence[tuple[str, str]] = (),
     local_uri: str = "",
+    parts: Sequence[BodyPart] = (),
     defaults: bool = False,
 ) -> pj.CallOpParam:
     """Return PJSUA's bag of options for an operation on a call."""
@@ -167,10 +197,46 @@ def parameters(
     if local_uri:
         prm.txOption.localUri = local_uri
     if headers:
-        vector = pj.SipHeaderVector()
-        for name, value in headers:
-            header = pj.SipHeader()
-            header.hName, header.hValue = name, value
-            vector.append(header)
-        prm.txOption.headers = vector
+        prm.txOption.headers = _header_vector(headers)
+    if parts:
+        prm.txOption.multipartContentType = _media_type("multipart/mixed")
+        prm.txOption.multipartParts = _part_vector(parts)
     return prm
+
+
+def _header_vector(headers: Sequence[tuple[str, str]]) -> pj.SipHeaderVector:
+    vector = pj.SipHeaderVector()
+    for name, value in headers:
+        header = pj.SipHeader()
+        header.hName, header.hValue = name, value
+        vector.append(header)
+    return vector
+
+
+def _part_vector(parts: Sequence[BodyPart]) -> pj.SipMultipartPartVector:
+    vector = pj.SipMultipartPartVector()
+    for part in parts:
+        made = pj.SipMultipartPart()
+        made.contentType = _media_type(part.content_type)
+        made.body = part.data
+        if part.content_id:
+            made.headers = _header_vector([("Content-ID", f"<{part.content_id}>")])
+        vector.append(made)
+    return vector
+
+
+def _media_type(name: str) -> pj.SipMediaType:
+    made = pj.SipMediaType()
+    made.type, _, made.subType = name.partition("/")
+    return made
+
+
+def _received(prm: pj.OnCallStateParam) -> str:
+    """Return the message that changed the state; empty if it was none that came in."""
+    event = prm.e
+    if event.type == pj.PJSIP_EVENT_RX_MSG:
+        return str(event.body.rxMsg.rdata.wholeMsg)
+    if event.type != pj.PJSIP_EVENT_TSX_STATE:
+        return ""
+    change = event.body.tsxState
+    return str(change.src.rdata.wholeMsg) if change.type == pj.PJSIP_EVENT_RX_MSG else ""

@@ -1,6 +1,7 @@
 """What a worker and its factory are told. Defaults stand beside the fields."""
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 
@@ -23,6 +24,15 @@ class SipConfig:
     # RFC 3261 §17.2.1: whoever cannot answer within 200 ms says 100 Trying. Four transmissions of
     # the INVITE (0, 0.5, 1.5, 3.5 s) without a word mean that nobody is there.
     no_reply_s: float = 4.0
+    # Addresses or networks that may send us calls (the edge); empty: this machine alone. Others get
+    # 403, but PJSIP opens two sockets per INVITE and keeps them 0.5 s: 40 INVITEs a second it
+    # endures, at 60 it aborts. So the ports belong behind the edge, which limits rates.
+    trusted: tuple[str, ...] = ()
+    decide_s: float = 20.0  # a caller about whom the daemon says nothing for so long gets 480
+    # A daemon that was restarted is back within 5 s; without one for so long, callers who wait are
+    # given back to the edge (503), which knows another way.
+    deserted_s: float = 10.0
+    ack_s: float = 32.0  # RFC 3261 §13.3.1.4: 64 × T1 without the ACK, then the session is ended
     media_loss_s: float = 5.0  # a bridged leg that sends no RTP for so long has lost its media
     orphan_s: float = 60.0  # a worker without legs and without a daemon exits after this
     command_s: float = 5.0  # a worker that does not answer a command for so long counts as dead
@@ -37,6 +47,12 @@ class SipConfig:
     def identity(self) -> str:
         """Return our own SIP URI."""
         return f"sip:{self.local_user}@{self.address}"
+
+    def contact(self, slot: int) -> str:
+        """Return where the edge reaches the worker of `slot`: "address:port"."""
+        bound = self.bind_address
+        host = self.address if ip_address(bound).is_unspecified else bound
+        return f"{host}:{self.sip_port(slot)}"
 
     def sip_port(self, slot: int) -> int:
         """Return the UDP port that the worker of `slot` listens on."""

@@ -1,7 +1,10 @@
 """Starts workers through the nursery, and finds those that an earlier daemon left alive."""
 
 import asyncio
+import contextlib
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +17,7 @@ import structlog
 from drivers.api.errors import TransientError, WorkerGone
 from drivers.api.legs import AnyLegEvent
 from drivers.sip.config import SipConfig
-from drivers.sip.link import SipWorkerLink
+from drivers.sip.link import MuteWorker, SipWorkerLink
 from drivers.sip.nursery import Spawn, Spawned, encode_config
 
 log = structlog.get_logger()
@@ -101,6 +104,9 @@ class SipWorkerFactory:
             if born.error:
                 raise TransientError(f"worker {slot}: {born.error}")
             return await self._attach(slot, on_event)
+        except MuteWorker as exc:
+            self._kill(slot, exc.pid)
+            raise TransientError(str(exc)) from exc
         except (OSError, TimeoutError) as exc:
             raise TransientError(f"worker {slot} did not start: {exc}") from exc
         finally:
@@ -111,7 +117,9 @@ class SipWorkerFactory:
     ) -> SipWorkerLink | None:
         """Attach to a living worker of `slot`; None (and its socket removed) when there is none.
 
-        Events that no daemon has taken yet follow. Raises WorkerGone when it lives but is mute.
+        One that lives but says nothing is killed: it would keep its slot, its ports and its calls
+        for ever. Events that no daemon has taken yet follow. Raises WorkerGone when it talks
+        nonsense.
         """
         for _ in range(DYING_LOOKS):
             try:
@@ -119,9 +127,18 @@ class SipWorkerFactory:
             except (ConnectionRefusedError, FileNotFoundError):
                 self._config.socket_path(slot).unlink(missing_ok=True)
                 return None
+            except MuteWorker as exc:
+                self._kill(slot, exc.pid)
+                return None
             except ConnectionResetError:  # it took the connection and died: look again
                 await asyncio.sleep(DYING_S / DYING_LOOKS)
         raise WorkerGone(f"slot {slot} hangs up on us")
+
+    def _kill(self, slot: int, pid: int) -> None:
+        log.error("mute_worker_killed", slot=slot, pid=pid)
+        with contextlib.suppress(ProcessLookupError):  # it died by itself meanwhile
+            os.kill(pid, signal.SIGKILL)
+        self._config.socket_path(slot).unlink(missing_ok=True)
 
     def living_slots(self) -> Sequence[int]:
         """Return the slots whose sockets exist."""

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Literal
 
 from drivers.api.ids import CallId, LegId
-from drivers.api.legs import LegEnded, LegSnapshot, LegState, StreamStats
-from drivers.sip.outcomes import Ending, outcome_of
+from drivers.api.legs import LegEnded, LegOutcome, LegSnapshot, LegState, StreamStats
+from drivers.sip.outcomes import Ending, inbound_outcome_of, outcome_of
 from protocols.text import clean_text
 
 
@@ -14,7 +15,9 @@ class Signal(StrEnum):
     """What can happen to a leg."""
 
     ALERTING = "alerting"
-    CONFIRMED = "confirmed"
+    PROGRESSED = "progressed"  # a caller hears us before the answer
+    ACCEPTED = "accepted"  # we answered a caller
+    CONFIRMED = "confirmed"  # the far end answered; from a caller: the ACK
     GONE = "gone"  # the stack says so
     GIVEN_UP = "given_up"  # we hung up and the far end does not confirm: we do not wait for it
 
@@ -22,6 +25,16 @@ class Signal(StrEnum):
 _S, _N = LegState, Signal
 # ENDED swallows what the stack still says about a leg that was given up.
 TRANSITIONS: Mapping[tuple[LegState, Signal], LegState] = {
+    (_S.OFFERED, _N.ALERTING): _S.OFFERED,  # our own 180
+    (_S.OFFERED, _N.PROGRESSED): _S.EARLY,
+    (_S.OFFERED, _N.ACCEPTED): _S.ANSWERED,
+    (_S.OFFERED, _N.GONE): _S.ENDED,
+    (_S.OFFERED, _N.GIVEN_UP): _S.ENDED,
+    (_S.EARLY, _N.ALERTING): _S.EARLY,
+    (_S.EARLY, _N.PROGRESSED): _S.EARLY,
+    (_S.EARLY, _N.ACCEPTED): _S.ANSWERED,
+    (_S.EARLY, _N.GONE): _S.ENDED,
+    (_S.EARLY, _N.GIVEN_UP): _S.ENDED,
     (_S.DIALLING, _N.ALERTING): _S.RINGING,
     (_S.DIALLING, _N.CONFIRMED): _S.ANSWERED,
     (_S.DIALLING, _N.GONE): _S.ENDED,
@@ -30,9 +43,12 @@ TRANSITIONS: Mapping[tuple[LegState, Signal], LegState] = {
     (_S.RINGING, _N.CONFIRMED): _S.ANSWERED,
     (_S.RINGING, _N.GONE): _S.ENDED,
     (_S.RINGING, _N.GIVEN_UP): _S.ENDED,
+    (_S.ANSWERED, _N.ACCEPTED): _S.ANSWERED,  # PJSIP's report of the answer we gave
+    (_S.ANSWERED, _N.CONFIRMED): _S.ANSWERED,  # the caller's ACK
     (_S.ANSWERED, _N.GONE): _S.ENDED,
     (_S.ANSWERED, _N.GIVEN_UP): _S.ENDED,
     (_S.ENDED, _N.ALERTING): _S.ENDED,
+    (_S.ENDED, _N.ACCEPTED): _S.ENDED,
     (_S.ENDED, _N.CONFIRMED): _S.ENDED,
     (_S.ENDED, _N.GONE): _S.ENDED,
 }
@@ -60,9 +76,13 @@ class LegRecord:
     state: LegState = LegState.DIALLING
     rang: bool = False
     answered: bool = False
+    direction: Literal["in", "out"] = "out"
     held: bool = False
+    held_by_us: bool = False  # what is wanted; the stream follows when the peer agrees
     media: bool = False  # there is a stream that can be wired
     ending: Ending = Ending.PEER
+    verdict: LegOutcome | None = None  # with Ending.REJECTION: what the caller was told
+    q850: int | None = None
     past: StreamStats = field(default_factory=StreamStats)  # streams that re-INVITEs replaced
 
     def apply(self, signal: Signal) -> bool:
@@ -77,10 +97,21 @@ class LegRecord:
         """Add the final statistics of a stream that is gone."""
         self.past = total(self.past, stream)
 
+    @property
+    def hears(self) -> bool:
+        """Tell whether the party can be played a prompt."""
+        return self.state in {LegState.EARLY, LegState.ANSWERED}
+
     def snapshot(self) -> LegSnapshot:
         """Return what an attaching daemon is told."""
         return LegSnapshot(
-            call=self.call, leg=self.leg, state=self.state, uri=self.uri, held=self.held
+            call=self.call,
+            leg=self.leg,
+            state=self.state,
+            uri=self.uri,
+            held=self.held,
+            held_by_us=self.held_by_us,
+            direction=self.direction,
         )
 
     def ended(self, *, at: float, code: int | None, reason: str, talk_s: float) -> LegEnded:
@@ -89,13 +120,19 @@ class LegRecord:
             call=self.call,
             leg=self.leg,
             at=at,
-            outcome=outcome_of(code, answered=self.answered, rang=self.rang, ending=self.ending),
+            outcome=self._outcome(code),
             code=code,
             reason=clean_text(reason),
             by_us=self.ending is not Ending.PEER,
             talk_s=talk_s if self.answered else 0.0,
             stats=self.past,
+            q850=self.q850,
         )
+
+    def _outcome(self, code: int | None) -> LegOutcome:
+        if self.direction == "out" or self.answered:
+            return outcome_of(code, answered=self.answered, rang=self.rang, ending=self.ending)
+        return inbound_outcome_of(code, ending=self.ending, verdict=self.verdict)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ Everything here runs on the event loop; PJSIP's reports arrive through `call_soo
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,12 +21,14 @@ from drivers.api.legs import (
     LegDialled,
     LegDigit,
     LegMedia,
+    LegOffered,
+    LegOutcome,
     LegRinging,
     LegState,
+    LegTransferAsked,
     StreamStats,
 )
 from drivers.sip.call import (
-    PJ_ETOOMANY,
     DigitReport,
     ErrorReport,
     MediaReport,
@@ -35,11 +37,24 @@ from drivers.sip.call import (
     Report,
     StateReport,
     StreamReport,
+    TransferReport,
     parameters,
 )
+from drivers.sip.call_book import CallBook
 from drivers.sip.config import SipConfig
+from drivers.sip.invitation import Invitation
 from drivers.sip.leg_state import LegRecord, Reception, Signal, total
-from drivers.sip.outcomes import Ending, quoted, reason_header
+from drivers.sip.outcomes import REJECTIONS, UNANSWERED, Ending, quoted
+from drivers.sip.sending import (
+    CommandRefused,
+    check_headers,
+    check_parts,
+    hang_up,
+    make_call,
+    refusal,
+    refuse,
+    reply,
+)
 from drivers.sip.stack import SipStack
 from drivers.sip.wire import ErrorKind
 
@@ -50,21 +65,13 @@ log = structlog.get_logger()
 GIVE_UP_S = 2.0
 # The audio clock closes files and removes ports; it must outlive the last leg by some ticks.
 REST_AFTER_S = 1.0
-SLOT_TRIES, SLOT_WAIT_S = 10, 0.002
 
 _SIGNALS: Mapping[int, Signal] = {
     pj.PJSIP_INV_STATE_EARLY: Signal.ALERTING,
+    pj.PJSIP_INV_STATE_CONNECTING: Signal.ACCEPTED,
     pj.PJSIP_INV_STATE_CONFIRMED: Signal.CONFIRMED,
     pj.PJSIP_INV_STATE_DISCONNECTED: Signal.GONE,
 }
-
-
-class CommandRefused(Exception):
-    """A command was not carried out; `kind` is what the daemon is told."""
-
-    def __init__(self, kind: ErrorKind, detail: str) -> None:
-        super().__init__(detail)
-        self.kind = kind
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,13 +135,21 @@ class Legs:
         self._emit = emit
         self._loop = asyncio.get_running_loop()
         self._legs: dict[LegId, Leg] = {}
+        self._by_call: dict[PjCall, Leg] = {}
         self._lingering: set[PjCall] = set()  # given up, but not yet gone: each takes a PJSIP slot
         self._all_gone = asyncio.Event()
-        self.dialled = 0
+        self._book = CallBook()
+        self.attended = False  # a daemon is there to decide about callers
+        stack.on_invitation = self._on_invitation
 
     def __iter__(self) -> Iterator[Leg]:
         """Iterate over the living legs, oldest first."""
         return iter(self._legs.values())
+
+    @property
+    def calls_carried(self) -> int:
+        """Return how many different calls were carried."""
+        return self._book.carried
 
     @property
     def idle(self) -> bool:
@@ -162,35 +177,74 @@ class Legs:
         self._stack.wake()
         leg = Leg(
             record=LegRecord(call=call, leg=name, uri=request.uri),
-            call=PjCall(self._stack.account, self._sink(name)),
+            call=PjCall(self._stack.account, self._post),
         )
-        self._legs[name] = leg  # before the INVITE, whose reports look it up
+        self._add(leg)  # before the INVITE, whose reports look it up
         at = time.time()
         try:
-            _make_call(leg.call, request.uri, prm)
+            make_call(leg.call, request.uri, prm)
         except pj.Error as exc:
-            del self._legs[name]
+            self._remove(leg)
             self._rest_later()
             raise refusal(exc) from exc
-        self.dialled += 1
+        self._book.enter(call)
         self._emit(LegDialled(call=call, leg=name, at=at))
         self._arm(leg, self._config.no_reply_s, self._on_no_reply)
         self._arm(leg, request.ring_s, self._on_ring_timeout)
 
-    def end(self, leg: Leg, ending: Ending, reason: str) -> None:
-        """Hang up; the last event comes when the far end confirms, or soon without it."""
-        if leg.record.ending is not Ending.PEER or leg.record.state is LegState.ENDED:
+    def progress(self, name: LegId) -> None:
+        """Send 183 with SDP. Raises CommandRefused."""
+        leg = self._caller(name)
+        if leg.record.state is not LegState.OFFERED:
             return
-        leg.record.ending = ending
+        reply(leg.call, pj.PJSIP_SC_PROGRESS)
         leg.cancel_timers()
-        # Before any reply there is no CANCEL to confirm: PJSIP sends it should one come.
-        self._arm(leg, GIVE_UP_S if leg.heard else 0, self._give_up)
-        _hang_up(leg.call, answered=leg.record.answered, reason=reason)
+        leg.record.apply(Signal.PROGRESSED)
+        self.wiring.rewire()
+
+    def answer(self, name: LegId) -> None:
+        """Send 200. Raises CommandRefused."""
+        leg = self._caller(name)
+        if leg.record.state is LegState.ANSWERED:
+            return
+        reply(leg.call, pj.PJSIP_SC_OK)
+        leg.record.apply(Signal.ACCEPTED)
+        self._on_answer(leg, time.time())
+        self._arm(leg, self._config.ack_s, self._on_no_ack)
+
+    def reject(self, name: LegId, outcome: LegOutcome, retry_after_s: int) -> None:
+        """Refuse a caller; one who has left is no error. Raises CommandRefused."""
+        if outcome not in REJECTIONS:
+            raise CommandRefused(ErrorKind.REFUSED, f"{outcome} is no way to refuse")
+        if name not in self._legs:
+            return
+        leg = self._legs[name]
+        if leg.record.direction == "out" or leg.record.state is LegState.ANSWERED:
+            raise CommandRefused(ErrorKind.REFUSED, f"{name} is no waiting caller")
+        if self._begin_end(leg, Ending.REJECTION):
+            leg.record.verdict = outcome
+            refuse(leg.call, REJECTIONS[outcome], retry_after_s=retry_after_s)
+
+    def end(self, leg: Leg, ending: Ending, reason: str = "", cause: int | None = None) -> None:
+        """Hang up; the last event comes when the far end confirms, or soon without it."""
+        if not self._begin_end(leg, ending):
+            return
+        if leg.record.direction == "in" and not leg.record.answered:
+            refuse(leg.call, UNANSWERED[ending], reason=reason)
+        else:
+            hang_up(leg.call, answered=leg.record.answered, reason=reason, cause=cause)
+
+    def turn_away(self) -> None:
+        """Give back to the edge all callers who wait: nobody looks after them."""
+        for leg in list(self):
+            if leg.record.direction == "in" and not leg.record.answered:
+                self.end(leg, Ending.DESERTED)
 
     async def close(self, wait_s: float) -> None:
         """Hang up all legs, wait up to `wait_s` until they are gone, let go of every call."""
+        self.turn_away()
         for leg in list(self):
-            self.end(leg, Ending.COMMAND, "")
+            self.end(leg, Ending.COMMAND)
         if not self.idle:
             self._all_gone.clear()
             with contextlib.suppress(TimeoutError):
@@ -202,37 +256,108 @@ class Legs:
     def _invitation(self, request: DialRequest) -> pj.CallOpParam:
         if not self._stack.valid_uri(request.uri):
             raise CommandRefused(ErrorKind.REFUSED, f"no SIP URI: {request.uri!r:.100}")
+        if request.from_uri and not self._stack.valid_uri(request.from_uri):
+            raise CommandRefused(ErrorKind.REFUSED, f"no SIP URI: {request.from_uri!r:.100}")
         check_headers(request.headers)
-        local = ""
+        check_parts(request.parts)
+        local = request.from_uri
         if request.display_name:
-            local = f"{quoted(request.display_name)} <{self._config.identity}>"
-        return parameters(headers=request.headers, local_uri=local, defaults=True)
+            local = f"{quoted(request.display_name)} <{local or self._config.identity}>"
+        return parameters(
+            headers=request.headers, local_uri=local, parts=request.parts, defaults=True
+        )
 
-    def _sink(self, name: LegId) -> Callable[[PjCall, Report], None]:
-        return lambda call, report: self._post(name, call, report)
+    def _caller(self, name: LegId) -> Leg:
+        """Return the leg of a caller who is there; raises CommandRefused."""
+        leg = self.living(name)
+        if leg.record.direction == "out":
+            raise CommandRefused(ErrorKind.REFUSED, f"{name} is no caller's leg")
+        if leg.record.ending is not Ending.PEER or leg.record.state is LegState.ENDED:
+            raise CommandRefused(ErrorKind.UNKNOWN_LEG, f"{name} is ending")
+        return leg
 
-    def _post(self, name: LegId, call: PjCall, report: Report) -> None:
-        self._loop.call_soon_threadsafe(self._on_report, name, call, report)
+    def _begin_end(self, leg: Leg, ending: Ending) -> bool:
+        """Note who ends the leg, once; tell whether it is still to be done."""
+        if leg.record.ending is not Ending.PEER or leg.record.state is LegState.ENDED:
+            return False
+        leg.record.ending = ending
+        leg.cancel_timers()
+        # Before any reply there is no CANCEL to confirm: PJSIP sends it should one come.
+        self._arm(leg, GIVE_UP_S if leg.heard else 0, self._give_up)
+        return True
 
-    def _on_report(self, name: LegId, call: PjCall, report: Report) -> None:
-        leg = self._legs.get(name)
-        if leg is None or leg.call is not call:
+    def _on_invitation(self, call_id: int, invitation: Invitation, source: str) -> None:
+        """Take a call in. On the SIP thread: PJSIP wants the object before this returns."""
+        call = PjCall(self._stack.account, self._post, call_id)
+        self._loop.call_soon_threadsafe(self._offer, call, invitation, source)
+
+    def _offer(self, call: PjCall, invitation: Invitation, source: str) -> None:
+        if not self.attended:
+            self._lingering.add(call)
+            refuse(call, UNANSWERED[Ending.DESERTED])
+            return
+        self._stack.wake()
+        record = LegRecord(
+            call=invitation.call,
+            leg=self._book.caller(invitation.call),
+            uri=invitation.from_uri,
+            direction="in",
+            state=LegState.OFFERED,
+        )
+        leg = Leg(record=record, call=call, heard=True)
+        self._add(leg)
+        self._emit(
+            LegOffered(
+                call=record.call,
+                leg=record.leg,
+                at=time.time(),
+                from_user=invitation.from_user,
+                from_name=invitation.from_name,
+                to_user=invitation.to_user,
+                source=source,
+                headers=invitation.headers,
+            )
+        )
+        self._arm(leg, self._config.decide_s, self._on_undecided)
+        try:
+            reply(call, pj.PJSIP_SC_RINGING)
+        except CommandRefused as exc:  # the caller has left: the report is on the way
+            log.info("caller_left_at_once", leg=record.leg, detail=str(exc))
+
+    def _add(self, leg: Leg) -> None:
+        self._legs[leg.record.leg] = self._by_call[leg.call] = leg
+
+    def _remove(self, leg: Leg) -> None:
+        del self._legs[leg.record.leg], self._by_call[leg.call]
+
+    def _post(self, call: PjCall, report: Report) -> None:
+        self._loop.call_soon_threadsafe(self._on_report, call, report)
+
+    def _on_report(self, call: PjCall, report: Report) -> None:
+        leg = self._by_call.get(call)
+        if leg is None:
             self._on_lingering(call, report)
             return
+        who = leg.record
         match report:
             case StateReport():
                 self._on_state(leg, report)
             case MediaReport():
                 self._on_media(leg, report)
             case DigitReport():
-                who = leg.record
-                self._emit(LegDigit(call=who.call, leg=name, at=report.at, digit=report.digit))
+                self._emit(LegDigit(call=who.call, leg=who.leg, at=report.at, digit=report.digit))
+            case TransferReport(at=at, target=target, attended=attended):
+                self._emit(
+                    LegTransferAsked(
+                        call=who.call, leg=who.leg, at=at, target=target, attended=attended
+                    )
+                )
             case ReplyReport():
                 leg.heard = True
             case StreamReport():
                 leg.record.add(report.stats)
             case ErrorReport():
-                log.info("callback_failed", leg=name, where=report.where, detail=report.detail)
+                log.info("callback_failed", leg=who.leg, where=report.where, detail=report.detail)
 
     def _on_lingering(self, call: PjCall, report: Report) -> None:
         if not isinstance(report, StateReport) or call not in self._lingering:
@@ -241,24 +366,28 @@ class Legs:
             self._lingering.discard(call)
             self._rest_later()
         elif report.state == pj.PJSIP_INV_STATE_CONFIRMED:
-            _hang_up(call, answered=True, reason="")  # the 200 crossed our CANCEL
+            hang_up(call, answered=True)  # the 200 crossed our CANCEL, or the ACK came late
 
     def _on_state(self, leg: Leg, report: StateReport) -> None:
-        signal = _SIGNALS.get(report.state)
-        if signal is None or not leg.record.apply(signal):
+        signal, record = _SIGNALS.get(report.state), leg.record
+        if signal is None or (signal is Signal.ACCEPTED and record.direction == "out"):
             return
-        record = leg.record
+        if signal is Signal.CONFIRMED and record.direction == "in" and record.answered:
+            leg.cancel_timers()  # the ACK
+        if not record.apply(signal):
+            return
         if record.state is LegState.RINGING:
             self._emit(LegRinging(call=record.call, leg=record.leg, at=report.at))
         elif record.state is LegState.ANSWERED:
             self._on_answer(leg, report.at)
         else:
+            record.q850 = report.q850
             # One turn later, so that the statistics of the last stream, reported with this, count.
             self._loop.call_soon(self._ended, leg, report)
 
     def _on_answer(self, leg: Leg, at: float) -> None:
         if leg.record.ending is not Ending.PEER:  # the 200 crossed our CANCEL
-            _hang_up(leg.call, answered=True, reason="")
+            hang_up(leg.call, answered=True)
             return
         leg.cancel_timers()
         self._emit(LegAnswered(call=leg.record.call, leg=leg.record.leg, at=at))
@@ -273,7 +402,12 @@ class Legs:
         active = report.usable and not report.held
         self._emit(
             LegMedia(
-                call=record.call, leg=record.leg, at=report.at, active=active, held=report.held
+                call=record.call,
+                leg=record.leg,
+                at=report.at,
+                active=active,
+                held=report.held,
+                by_us=report.by_us,
             )
         )
         self.wiring.rewire()
@@ -285,6 +419,13 @@ class Legs:
     def _on_ring_timeout(self, leg: Leg) -> None:
         self.end(leg, Ending.RING_TIMEOUT, "no answer")
 
+    def _on_undecided(self, leg: Leg) -> None:
+        log.warning("caller_undecided", leg=leg.record.leg)
+        self.end(leg, Ending.UNDECIDED)
+
+    def _on_no_ack(self, leg: Leg) -> None:
+        self.end(leg, Ending.NO_ACK, "no ACK")
+
     def _give_up(self, leg: Leg) -> None:
         if leg.record.apply(Signal.GIVEN_UP):
             self._lingering.add(leg.call)
@@ -293,7 +434,7 @@ class Legs:
     def _ended(self, leg: Leg, report: StateReport) -> None:
         record = leg.record
         leg.cancel_timers()
-        del self._legs[record.leg]
+        self._remove(leg)
         self.wiring.forget(record.leg)
         self._emit(
             record.ended(
@@ -313,39 +454,3 @@ class Legs:
     def _rest_if_idle(self) -> None:
         if self.idle:
             self._stack.rest()
-
-
-def refusal(exc: pj.Error) -> CommandRefused:
-    """Return what the daemon is told about an error of PJSIP."""
-    kind = ErrorKind.NO_CAPACITY if exc.status == PJ_ETOOMANY else ErrorKind.FAILED
-    return CommandRefused(kind, exc.reason)
-
-
-def check_headers(headers: Sequence[tuple[str, str]]) -> None:
-    """Raise CommandRefused for a header that would break the message (line ends, bad names)."""
-    for name, value in headers:
-        plain = name.isascii() and name.replace("-", "").isalnum()
-        if not plain or not value.isprintable():
-            raise CommandRefused(ErrorKind.REFUSED, f"bad header {name!r:.40}")
-
-
-def _make_call(call: PjCall, uri: str, prm: pj.CallOpParam) -> None:
-    """Send the INVITE; we counted a free slot, but PJSIP frees it just after the callback."""
-    for _ in range(SLOT_TRIES):
-        try:
-            call.makeCall(uri, prm)
-        except pj.Error as exc:
-            if exc.status != PJ_ETOOMANY:
-                raise
-            time.sleep(SLOT_WAIT_S)  # lets the SIP thread finish; audio does not pass through us
-        else:
-            return
-    call.makeCall(uri, prm)
-
-
-def _hang_up(call: PjCall, *, answered: bool, reason: str) -> None:
-    headers = [("Reason", reason_header(reason, answered=answered))] if reason else ()
-    try:
-        call.hangup(parameters(headers=headers))
-    except pj.Error as exc:  # it went by itself at the same moment: its report is on the way
-        log.info("hang_up_failed", detail=exc.reason)

@@ -1,6 +1,8 @@
 """The daemon's end of one worker: commands with a deadline, events in order."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -9,7 +11,7 @@ import structlog
 
 from drivers.api.errors import NoCapacity, PermanentError, TransientError, UnknownLeg, WorkerGone
 from drivers.api.ids import CallId, LegId
-from drivers.api.legs import AnyLegEvent, DialRequest, StreamStats, WorkerSnapshot
+from drivers.api.legs import AnyLegEvent, DialRequest, LegOutcome, StreamStats, WorkerSnapshot
 from drivers.sip import wire
 from drivers.sip.wire import ErrorKind
 from protocols.errors import DecodeError
@@ -22,7 +24,16 @@ _ERRORS: Mapping[ErrorKind, type[Exception]] = {
     ErrorKind.REFUSED: PermanentError,
     ErrorKind.FAILED: TransientError,
 }
+_UCRED = struct.Struct("3i")  # pid, uid, gid
 _Reply = TypeVar("_Reply", bound=wire.ReplyBase)
+
+
+class MuteWorker(WorkerGone):
+    """The process `pid` listens on the socket of a slot and says nothing."""
+
+    def __init__(self, slot: int, pid: int) -> None:
+        super().__init__(f"slot {slot} does not answer")
+        self.pid = pid
 
 
 class SipWorkerLink:
@@ -59,12 +70,13 @@ class SipWorkerLink:
         """Connect to the socket at `path`.
 
         Raises ConnectionResetError if the worker hangs up on us (it dies, most likely), any other
-        OSError if nobody listens, WorkerGone if it is mute or talks nonsense.
+        OSError if nobody listens, MuteWorker if it says nothing, WorkerGone if it talks nonsense.
 
         Events come from a task of the link, hence never before this returns.
         """
         reader, writer = await asyncio.open_unix_connection(str(path), limit=wire.MAX_LINE)
         link = cls(slot, reader, writer, on_event=on_event, command_s=command_s)
+        pid = _peer_pid(writer)
         writer.write(wire.encode(wire.Attach(id=0)))
         try:
             async with asyncio.timeout(command_s):
@@ -75,9 +87,12 @@ class SipWorkerLink:
         except ConnectionError:
             writer.close()
             raise
-        except (TimeoutError, ValueError, DecodeError) as exc:
+        except TimeoutError as exc:
             writer.close()
-            raise WorkerGone(f"slot {slot} does not answer") from exc
+            raise MuteWorker(slot, pid) from exc
+        except (ValueError, DecodeError) as exc:
+            writer.close()
+            raise WorkerGone(f"slot {slot} talks nonsense") from exc
         if not isinstance(first, wire.Attached):
             writer.close()
             raise WorkerGone(f"slot {slot} answered {type(first).__name__}")
@@ -98,6 +113,11 @@ class SipWorkerLink:
         return self._attached.pid
 
     @property
+    def contact(self) -> str:
+        """Return the worker's SIP address, "address:port"."""
+        return self._attached.contact
+
+    @property
     def legs_limit(self) -> int:
         """Return how many legs the worker carries."""
         return self._attached.legs_limit
@@ -116,12 +136,34 @@ class SipWorkerLink:
         """Start a leg."""
         await self._do(wire.Dial(id=self._id(), call=call, request=request))
 
-    async def hang_up(self, leg: LegId, *, reason: str = "") -> None:
+    async def progress(self, leg: LegId) -> None:
+        """Let a caller hear us before the answer."""
+        await self._do(wire.Progress(id=self._id(), leg=leg))
+
+    async def answer(self, leg: LegId) -> None:
+        """Answer a caller."""
+        await self._do(wire.Answer(id=self._id(), leg=leg))
+
+    async def reject(self, leg: LegId, outcome: LegOutcome, *, retry_after_s: int = 0) -> None:
+        """Refuse a caller; one who has left is no error."""
+        await self._do(
+            wire.Reject(id=self._id(), leg=leg, outcome=outcome, retry_after_s=retry_after_s)
+        )
+
+    async def hang_up(self, leg: LegId, *, reason: str = "", cause: int | None = None) -> None:
         """End a leg; one that is gone is no error."""
-        await self._do(wire.HangUp(id=self._id(), leg=leg, reason=reason))
+        await self._do(wire.HangUp(id=self._id(), leg=leg, reason=reason, cause=cause))
+
+    async def hold(self, leg: LegId) -> None:
+        """Hold a leg."""
+        await self._do(wire.Hold(id=self._id(), leg=leg))
+
+    async def unhold(self, leg: LegId) -> None:
+        """End our hold."""
+        await self._do(wire.Unhold(id=self._id(), leg=leg))
 
     async def play(self, leg: LegId, prompt: str, path: Path, *, loop: bool) -> None:
-        """Play a WAV (PCM, 16 bit) to one leg from now, or from its answer."""
+        """Play a WAV (PCM, 16 bit) to one leg from now, or as soon as it hears us."""
         await self._do(
             wire.Play(id=self._id(), leg=leg, prompt=prompt, path=_absolute(path), loop=loop)
         )
@@ -138,6 +180,14 @@ class SipWorkerLink:
         """Undo `bridge`."""
         await self._do(wire.Unbridge(id=self._id(), a=a, b=b))
 
+    async def connect(self, source: LegId, sink: LegId) -> None:
+        """Let `sink` hear `source`."""
+        await self._do(wire.Connect(id=self._id(), source=source, sink=sink))
+
+    async def disconnect(self, source: LegId, sink: LegId) -> None:
+        """Let `sink` no longer hear `source`."""
+        await self._do(wire.Disconnect(id=self._id(), source=source, sink=sink))
+
     async def record(self, call: CallId, directory: Path, *, segment_s: float) -> None:
         """Record the mix of all legs of `call` into `directory`, which is made if missing."""
         await self._do(
@@ -146,13 +196,21 @@ class SipWorkerLink:
             )
         )
 
+    async def pause_recording(self, call: CallId) -> None:
+        """Record nothing for a while."""
+        await self._do(wire.PauseRecording(id=self._id(), call=call))
+
+    async def resume_recording(self, call: CallId) -> None:
+        """Go on recording."""
+        await self._do(wire.ResumeRecording(id=self._id(), call=call))
+
     async def stop_recording(self, call: CallId) -> Sequence[Path]:
         """End the recording; returns its closed segment files in order."""
         command = wire.StopRecording(id=self._id(), call=call)
         return (await self._ask(command, wire.Files)).files
 
     async def send_digits(self, leg: LegId, digits: str) -> None:
-        """Send DTMF as RFC 4733 events."""
+        """Send DTMF as RFC 4733 events, or by INFO."""
         await self._do(wire.SendDigits(id=self._id(), leg=leg, digits=digits))
 
     async def statistics(self) -> Mapping[LegId, StreamStats]:
@@ -172,6 +230,7 @@ class SipWorkerLink:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait([self._reading])
+        self._close()  # a task that was cancelled before its first step closes nothing
 
     @property
     def _attached(self) -> wire.Attached:
@@ -213,11 +272,14 @@ class SipWorkerLink:
         except (ConnectionError, DecodeError, ValueError) as exc:  # ValueError: line too long
             log.warning("worker_connection_failed", slot=self._slot, detail=str(exc)[:200])
         finally:
-            self._closed.set()
-            for answer in self._pending.values():
-                if not answer.done():
-                    answer.set_exception(WorkerGone(f"slot {self._slot}"))
-            self._writer.close()
+            self._close()
+
+    def _close(self) -> None:
+        self._closed.set()
+        for answer in self._pending.values():
+            if not answer.done():
+                answer.set_exception(WorkerGone(f"slot {self._slot}"))
+        self._writer.close()
 
     def _take(self, message: wire.Reply | wire.Event) -> None:
         if isinstance(message, wire.Event):
@@ -233,6 +295,14 @@ class SipWorkerLink:
         except Exception:  # a defect there must not end the calls of this worker
             log.exception("leg_event_handler_failed", slot=self._slot, kind=message.kind)
         self._writer.write(wire.encode(wire.Acknowledge(id=0, seq=message.seq)))
+
+
+def _peer_pid(writer: asyncio.StreamWriter) -> int:
+    """Return who listens at the other end: SO_PEERCRED, a struct ucred (unix(7))."""
+    peer: socket.socket = writer.get_extra_info("socket")
+    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    pid: int = _UCRED.unpack(raw)[0]
+    return pid
 
 
 def _absolute(path: Path) -> Path:

@@ -38,11 +38,22 @@ class Recording:
         self._timer: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._files: list[Path] = []
+        self.paused = False
+
+    def pause(self) -> None:
+        """Close the segment and record nothing until `resume`."""
+        self.paused = True
+        self._close_segment()
+
+    def resume(self) -> None:
+        """Go on in a new segment."""
+        self.paused = False
+        self.rewire()
 
     def rewire(self) -> None:
         """Connect all media there are now: starts with the first, pauses without any."""
         media = self._media_of()
-        if not media:
+        if not media or self.paused:
             self._close_segment()
         elif self._recorder is None:
             self._open_segment(media)

@@ -13,6 +13,7 @@ import structlog
 
 from drivers.sip.call import PjCall, parameters
 from drivers.sip.config import SipConfig
+from drivers.sip.invitation import Invitation, Trust, invitation_of
 
 log = structlog.get_logger()
 
@@ -26,15 +27,21 @@ EXIT_STACK_FAILED = 70  # EX_SOFTWARE: the daemon sees the socket end and takes 
 
 
 class Account(pj.Account):  # type: ignore[misc] # pjsua2 has no stubs
-    """Our identity. Incoming calls go to `on_incoming` as a PJSIP call id."""
+    """Our identity. Incoming calls go to `on_incoming`."""
 
-    def __init__(self, on_incoming: Callable[[int], None]) -> None:
+    def __init__(self, on_incoming: Callable[[pj.OnIncomingCallParam], None]) -> None:
         pj.Account.__init__(self)
         self._on_incoming = on_incoming
 
     def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:  # noqa: N802 pjsua2's name
         """Hand the call over; whoever takes it must keep the object it makes of it."""
-        self._on_incoming(prm.callId)
+        self._on_incoming(prm)
+
+    def onIncomingSubscribe(  # noqa: N802 pjsua2's name
+        self, prm: pj.OnIncomingSubscribeParam
+    ) -> None:
+        """Refuse: PJSUA would tell any stranger about our presence, and keep the subscription."""
+        prm.code = pj.PJSIP_SC_FORBIDDEN
 
 
 class SipStack:
@@ -46,8 +53,12 @@ class SipStack:
         self._clock_on = False
         self._stopping = False
         self._endpoint = pj.Endpoint()
-        self._account = Account(self._refuse)
+        self._account = Account(self._on_incoming)
         self._refused: dict[int, PjCall] = {}
+        self._trust = Trust(config.trusted, bind_address=config.bind_address)
+        # Gets (PJSIP's call id, what the INVITE says, where it came from), on the SIP thread, and
+        # must make and keep the call's object.
+        self.on_invitation: Callable[[int, Invitation, str], None] | None = None
         self._thread = threading.Thread(target=self._pump, name="sip", daemon=True)
 
     @property
@@ -133,11 +144,23 @@ class SipStack:
         rtp.publicAddress = self._config.address
         return config
 
-    def _refuse(self, call_id: int) -> None:
-        """Answer 480: this worker takes no calls; the edge rings somebody else."""
+    def _on_incoming(self, prm: pj.OnIncomingCallParam) -> None:
+        """Take only what the edge sends with a call id; strangers get 403."""
+        source = prm.rdata.srcAddress
+        trusted = self._trust.covers(source)
+        invitation = invitation_of(prm.rdata.wholeMsg) if trusted else None
+        if invitation is None:
+            log.warning("stranger_refused", source=source, trusted=trusted)
+            self._refuse(prm.callId, pj.PJSIP_SC_FORBIDDEN)
+        elif self.on_invitation is None:
+            self._refuse(prm.callId, pj.PJSIP_SC_SERVICE_UNAVAILABLE)
+        else:
+            self.on_invitation(prm.callId, invitation, source)
+
+    def _refuse(self, call_id: int, code: int) -> None:
         call = PjCall(self._account, lambda *_: None, call_id)
         self._refused[call_id] = call  # ids are reused, so there are never more than legs
-        call.hangup(parameters(code=pj.PJSIP_SC_TEMPORARILY_UNAVAILABLE))
+        call.hangup(parameters(code=code))
 
     def _pump(self) -> None:
         try:

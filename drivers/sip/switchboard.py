@@ -16,14 +16,17 @@ from drivers.api.legs import (
     AnyLegEvent,
     DialRequest,
     LegMedia,
+    LegOutcome,
     LegState,
     PromptEnded,
     StreamStats,
     WorkerSnapshot,
 )
+from drivers.sip import sending
 from drivers.sip.config import SipConfig
-from drivers.sip.legs import CommandRefused, Leg, Legs, refusal
+from drivers.sip.legs import Leg, Legs
 from drivers.sip.outcomes import Ending
+from drivers.sip.sending import CommandRefused
 from drivers.sip.stack import SipStack
 from drivers.sip.wire import ErrorKind
 from drivers.sip.wiring import Prompt, Wiring
@@ -43,10 +46,11 @@ class Switchboard:
         self._emit = emit
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
-        self._legs = Legs(config, stack, emit)
+        self._legs = Legs(config, stack, self._on_event)
         self._wiring = Wiring(
             media_of=self._media_of,
             hears=self._hears,
+            parked=self._parked,
             legs_of=self._legs_of,
             prompt_ended=self._on_player_end,
         )
@@ -63,23 +67,61 @@ class Switchboard:
             legs=[leg.record.snapshot() for leg in self._legs],
             bridges=self._wiring.bridges,
             recordings=self._wiring.recordings,
-            calls_carried=self._legs.dialled,
+            calls_carried=self._legs.calls_carried,
+            connections=self._wiring.connections,
+            paused=self._wiring.paused,
         )
+
+    def attend(self, *, present: bool) -> None:
+        """Learn whether a daemon is there; without one no caller is taken in."""
+        self._legs.attended = present
+
+    def turn_away(self) -> None:
+        """Give back to the edge all callers who wait for an answer."""
+        self._legs.turn_away()
 
     def dial(self, call: CallId, request: DialRequest) -> None:
         """Send the INVITE."""
         self._legs.dial(call, request)
-        if self._watch is None:
-            self._watch = self._loop.call_later(LOOK_EVERY_S, self._look_at_media)
 
-    def hang_up(self, leg: LegId, reason: str) -> None:
+    def progress(self, leg: LegId) -> None:
+        """Let a caller hear us before the answer."""
+        self._legs.progress(leg)
+
+    def answer(self, leg: LegId) -> None:
+        """Answer a caller."""
+        self._legs.answer(leg)
+
+    def reject(self, leg: LegId, outcome: LegOutcome, retry_after_s: int) -> None:
+        """Refuse a caller."""
+        self._legs.reject(leg, outcome, retry_after_s)
+
+    def hang_up(self, leg: LegId, reason: str, cause: int | None) -> None:
         """End a leg; one that is gone is no error."""
         found = self._legs.get(leg)
         if found is not None:
-            self._legs.end(found, Ending.COMMAND, reason)
+            self._legs.end(found, Ending.COMMAND, reason, cause)
+
+    def hold(self, leg: LegId) -> None:
+        """Hold an answered leg."""
+        found = self._legs.living(leg)
+        if found.record.state is not LegState.ANSWERED:
+            raise CommandRefused(ErrorKind.REFUSED, f"{leg} was not answered")
+        if not found.record.held_by_us:
+            sending.hold(found.call)
+            found.record.held_by_us = True
+            self._wiring.park(leg)
+
+    def unhold(self, leg: LegId) -> None:
+        """Take the hold back."""
+        found = self._legs.living(leg)
+        if found.record.held_by_us:
+            sending.unhold(found.call)
+            found.record.held_by_us = False
+            self._wiring.rewire()
 
     def play(self, leg: LegId, prompt: str, path: Path, *, loop: bool) -> None:
-        """Play `path` to `leg` from now, or from its answer."""
+        """Play `path` to `leg` from now, or as soon as it hears us."""
         self._legs.living(leg)
         if not path.is_file():
             raise CommandRefused(ErrorKind.REFUSED, f"no file {path}")
@@ -91,15 +133,25 @@ class Switchboard:
 
     def bridge(self, a: LegId, b: LegId) -> None:
         """Let `a` and `b` hear each other as soon as both have media."""
-        self._legs.living(a)
-        self._legs.living(b)
-        if a == b:
-            raise CommandRefused(ErrorKind.REFUSED, "a leg cannot be bridged with itself")
-        self._wiring.bridge(a, b)
+        self.connect(a, b)
+        self.connect(b, a)
 
     def unbridge(self, a: LegId, b: LegId) -> None:
         """Undo it; not bridged is no error."""
-        self._wiring.unbridge(a, b)
+        self._wiring.disconnect(a, b)
+        self._wiring.disconnect(b, a)
+
+    def connect(self, source: LegId, sink: LegId) -> None:
+        """Let `sink` hear `source` as soon as both have media."""
+        self._legs.living(source)
+        self._legs.living(sink)
+        if source == sink:
+            raise CommandRefused(ErrorKind.REFUSED, "a leg cannot be connected with itself")
+        self._wiring.connect(source, sink)
+
+    def disconnect(self, source: LegId, sink: LegId) -> None:
+        """Undo it; not connected is no error."""
+        self._wiring.disconnect(source, sink)
 
     def record(self, call: CallId, directory: Path, segment_s: float) -> None:
         """Record the mix of the legs of `call` from the first media on."""
@@ -108,20 +160,21 @@ class Switchboard:
         except OSError as exc:
             raise CommandRefused(ErrorKind.REFUSED, f"{directory}: {exc.strerror}") from exc
 
+    def pause_recording(self, call: CallId) -> None:
+        """Record nothing for a while; not recorded is no error."""
+        self._wiring.pause_recording(call)
+
+    def resume_recording(self, call: CallId) -> None:
+        """Go on recording."""
+        self._wiring.resume_recording(call)
+
     async def stop_recording(self, call: CallId) -> Sequence[Path]:
         """End it; returns the closed segments."""
         return await self._wiring.stop_recording(call)
 
     def send_digits(self, leg: LegId, digits: str) -> None:
-        """Send RFC 4733 events."""
-        call = self._legs.living(leg).call
-        prm = pj.CallSendDtmfParam()
-        prm.digits = digits
-        prm.method = pj.PJSUA_DTMF_METHOD_RFC2833
-        try:
-            call.sendDtmf(prm)
-        except pj.Error as exc:
-            raise refusal(exc) from exc
+        """Send RFC 4733 events, or INFO."""
+        sending.send_digits(self._legs.living(leg).call, digits)
 
     def statistics(self) -> Mapping[LegId, StreamStats]:
         """Return each leg's sums over its streams."""
@@ -140,7 +193,16 @@ class Switchboard:
 
     def _hears(self, leg: LegId) -> bool:
         found = self._legs.get(leg)
-        return found is not None and found.record.state is LegState.ANSWERED
+        return found is not None and found.record.hears
+
+    def _parked(self, leg: LegId) -> bool:
+        found = self._legs.get(leg)
+        return found is not None and found.record.held_by_us
+
+    def _on_event(self, event: AnyLegEvent) -> None:
+        if self._watch is None and not self._legs.idle:
+            self._watch = self._loop.call_later(LOOK_EVERY_S, self._look_at_media)
+        self._emit(event)
 
     def _legs_of(self, call: CallId) -> Sequence[LegId]:
         return [leg.record.leg for leg in self._legs if leg.record.call == call]
@@ -164,7 +226,7 @@ class Switchboard:
 
     def _look_at(self, leg: Leg) -> None:
         record = leg.record
-        if not record.media or record.held or not self._wiring.bridged(record.leg):
+        if not record.media or record.held or not self._wiring.heard(record.leg):
             leg.reception.restart()
             return
         try:

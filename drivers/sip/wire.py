@@ -20,7 +20,10 @@ from drivers.api.legs import (
     LegDigit,
     LegEnded,
     LegMedia,
+    LegOffered,
+    LegOutcome,
     LegRinging,
+    LegTransferAsked,
     PromptEnded,
     StreamStats,
     WorkerSnapshot,
@@ -68,6 +71,39 @@ class HangUp(CommandBase, frozen=True, kw_only=True, tag="hang_up"):
 
     leg: LegId
     reason: str = ""
+    cause: Annotated[int, msgspec.Meta(ge=1, le=127)] | None = None
+
+
+class Progress(CommandBase, frozen=True, kw_only=True, tag="progress"):
+    """WorkerLink.progress."""
+
+    leg: LegId
+
+
+class Answer(CommandBase, frozen=True, kw_only=True, tag="answer"):
+    """WorkerLink.answer."""
+
+    leg: LegId
+
+
+class Reject(CommandBase, frozen=True, kw_only=True, tag="reject"):
+    """WorkerLink.reject."""
+
+    leg: LegId
+    outcome: LegOutcome
+    retry_after_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class Hold(CommandBase, frozen=True, kw_only=True, tag="hold"):
+    """WorkerLink.hold."""
+
+    leg: LegId
+
+
+class Unhold(CommandBase, frozen=True, kw_only=True, tag="unhold"):
+    """WorkerLink.unhold."""
+
+    leg: LegId
 
 
 class Play(CommandBase, frozen=True, kw_only=True, tag="play"):
@@ -99,12 +135,38 @@ class Unbridge(CommandBase, frozen=True, kw_only=True, tag="unbridge"):
     b: LegId
 
 
+class Connect(CommandBase, frozen=True, kw_only=True, tag="connect"):
+    """WorkerLink.connect."""
+
+    source: LegId
+    sink: LegId
+
+
+class Disconnect(CommandBase, frozen=True, kw_only=True, tag="disconnect"):
+    """WorkerLink.disconnect."""
+
+    source: LegId
+    sink: LegId
+
+
 class Record(CommandBase, frozen=True, kw_only=True, tag="record"):
     """WorkerLink.record."""
 
     call: CallId
     directory: Path
     segment_s: Annotated[float, msgspec.Meta(gt=0)]
+
+
+class PauseRecording(CommandBase, frozen=True, kw_only=True, tag="pause_recording"):
+    """WorkerLink.pause_recording."""
+
+    call: CallId
+
+
+class ResumeRecording(CommandBase, frozen=True, kw_only=True, tag="resume_recording"):
+    """WorkerLink.resume_recording."""
+
+    call: CallId
 
 
 class StopRecording(CommandBase, frozen=True, kw_only=True, tag="stop_recording"):
@@ -133,11 +195,20 @@ Command = (
     | Acknowledge
     | Dial
     | HangUp
+    | Progress
+    | Answer
+    | Reject
+    | Hold
+    | Unhold
     | Play
     | StopPlaying
     | Bridge
     | Unbridge
+    | Connect
+    | Disconnect
     | Record
+    | PauseRecording
+    | ResumeRecording
     | StopRecording
     | SendDigits
     | GetStatistics
@@ -167,6 +238,7 @@ class Attached(ReplyBase, frozen=True, kw_only=True, tag="attached"):
 
     pid: int
     legs_limit: int
+    contact: str  # "address:port" of the SIP socket
     dropped: int  # events lost because nobody fetched them in time
     snapshot: WorkerSnapshot
 
@@ -194,11 +266,13 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="msg", tag="eve
 Reply = Done | Failed | Attached | Files | Statistics
 
 EVENT_TYPES: Mapping[str, type[AnyLegEvent]] = {
+    "offered": LegOffered,
     "dialled": LegDialled,
     "ringing": LegRinging,
     "answered": LegAnswered,
     "media": LegMedia,
     "digit": LegDigit,
+    "transfer": LegTransferAsked,
     "ended": LegEnded,
     "prompt_ended": PromptEnded,
 }

@@ -1,5 +1,8 @@
 """Who hears whom: the wanted state, wired anew at every media event.
 
+A connection lets one leg hear another; a bridge is two of them. A leg that we hold keeps its
+connections as wanted, but hears only its prompt and is heard by nobody.
+
 PJSIP adds conference ports asynchronously (since 2.15) and makes new ones at every re-INVITE, so
 wiring is never trusted to last: `rewire` is idempotent and takes fresh ports each time. Port
 numbers are reused, a kept AudioMedia might one day point into another call.
@@ -43,8 +46,8 @@ class Prompt:
 class Wiring:
     """Bridges, prompts and recordings of one worker.
 
-    `media_of` returns the usable audio of a leg or None; `hears` tells whether a prompt may start;
-    `prompt_ended` gets the leg and the prompt, on any thread.
+    `media_of` returns the usable audio of a leg or None; `hears` tells whether a prompt may start,
+    `parked` whether we hold it; `prompt_ended` gets the leg and the prompt, on any thread.
     """
 
     def __init__(
@@ -52,56 +55,67 @@ class Wiring:
         *,
         media_of: Callable[[LegId], pj.AudioMedia | None],
         hears: Callable[[LegId], bool],
+        parked: Callable[[LegId], bool],
         legs_of: Callable[[CallId], Sequence[LegId]],
         prompt_ended: Callable[[LegId, Prompt], None],
     ) -> None:
         self._media_of = media_of
         self._hears = hears
+        self._parked = parked
         self._legs_of = legs_of
         self._prompt_ended = prompt_ended
-        self._bridges: set[tuple[LegId, LegId]] = set()
+        self._wanted: set[tuple[LegId, LegId]] = set()  # (source, sink)
         self._prompts: dict[LegId, Prompt] = {}
         self._recordings: dict[CallId, Recording] = {}
 
     @property
     def bridges(self) -> Sequence[tuple[LegId, LegId]]:
-        """Return the wanted bridges, each pair sorted."""
-        return sorted(self._bridges)
+        """Return the pairs that hear each other, each pair sorted."""
+        return sorted(pair for pair in self._wanted if pair[0] < pair[1] and self._mutual(pair))
+
+    @property
+    def connections(self) -> Sequence[tuple[LegId, LegId]]:
+        """Return who hears whom without being heard by them: (source, sink)."""
+        return sorted(pair for pair in self._wanted if not self._mutual(pair))
 
     @property
     def recordings(self) -> dict[CallId, Path]:
         """Return the directories of the running recordings."""
         return {call: recording.directory for call, recording in self._recordings.items()}
 
-    def bridged(self, leg: LegId) -> bool:
-        """Tell whether `leg` is in any bridge."""
-        return any(leg in pair for pair in self._bridges)
+    @property
+    def paused(self) -> Sequence[CallId]:
+        """Return the calls whose recordings pause."""
+        return [call for call, recording in self._recordings.items() if recording.paused]
+
+    def heard(self, leg: LegId) -> bool:
+        """Tell whether anybody is to hear `leg`."""
+        return any(leg == source for source, _ in self._wanted)
 
     def rewire(self) -> None:
         """Make PJSIP's connections what is wanted; legs without media wait for theirs."""
-        for a, b in self._bridges:
-            self._connect(a, b)
+        for source, sink in self._wanted:
+            self._wire(source, sink)
         for leg in self._prompts:
             self._start_prompt(leg)
         for recording in self._recordings.values():
             recording.rewire()
 
-    def bridge(self, a: LegId, b: LegId) -> None:
-        """Want `a` and `b` to hear each other."""
-        self._bridges.add((min(a, b), max(a, b)))
-        self._connect(a, b)
+    def connect(self, source: LegId, sink: LegId) -> None:
+        """Want `sink` to hear `source`."""
+        self._wanted.add((source, sink))
+        self._wire(source, sink)
 
-    def unbridge(self, a: LegId, b: LegId) -> None:
+    def disconnect(self, source: LegId, sink: LegId) -> None:
         """Want it no more."""
-        self._bridges.discard((min(a, b), max(a, b)))
-        first, second = self._media_of(a), self._media_of(b)
-        if first is None or second is None:
-            return
-        try:
-            first.stopTransmit(second)
-            second.stopTransmit(first)
-        except pj.Error as exc:  # one went while we looked: nothing left to undo
-            log.info("unbridge_failed", a=a, b=b, detail=exc.reason)
+        self._wanted.discard((source, sink))
+        self._unwire(source, sink)
+
+    def park(self, leg: LegId) -> None:
+        """Silence a leg that we hold from now on; `rewire` brings it back."""
+        for source, sink in self._wanted:
+            if leg in {source, sink}:
+                self._unwire(source, sink)
 
     def play(self, leg: LegId, prompt: Prompt) -> None:
         """Want `leg` to hear `prompt` instead of whatever it hears; starts when it can hear."""
@@ -122,6 +136,16 @@ class Wiring:
         self._recordings[call] = recording
         recording.rewire()
 
+    def pause_recording(self, call: CallId) -> None:
+        """Record nothing of `call` for a while; not recorded is no error."""
+        if call in self._recordings:
+            self._recordings[call].pause()
+
+    def resume_recording(self, call: CallId) -> None:
+        """Go on."""
+        if call in self._recordings and self._recordings[call].paused:
+            self._recordings[call].resume()
+
     async def stop_recording(self, call: CallId) -> Sequence[Path]:
         """End it; returns its files, none when there is no such recording."""
         recording = self._recordings.pop(call, None)
@@ -129,13 +153,13 @@ class Wiring:
 
     def forget(self, leg: LegId) -> None:
         """Take a leg that ended out of everything."""
-        self._bridges = {pair for pair in self._bridges if leg not in pair}
+        self._wanted = {pair for pair in self._wanted if leg not in pair}
         self._prompts.pop(leg, None)
         self.rewire()
 
     async def close(self) -> None:
         """Stop all prompts and recordings and close their files."""
-        self._bridges.clear()
+        self._wanted.clear()
         self._prompts.clear()
         for call in list(self._recordings):
             await self.stop_recording(call)
@@ -144,15 +168,26 @@ class Wiring:
         media = (self._media_of(leg) for leg in self._legs_of(call))
         return [one for one in media if one is not None]
 
-    def _connect(self, a: LegId, b: LegId) -> None:
-        first, second = self._media_of(a), self._media_of(b)
-        if first is None or second is None:
+    def _mutual(self, pair: tuple[LegId, LegId]) -> bool:
+        return (pair[1], pair[0]) in self._wanted
+
+    def _wire(self, source: LegId, sink: LegId) -> None:
+        talking, hearing = self._media_of(source), self._media_of(sink)
+        if talking is None or hearing is None or self._parked(source) or self._parked(sink):
             return
         try:
-            first.startTransmit(second)
-            second.startTransmit(first)
-        except pj.Error as exc:  # one went while we looked; its end takes the bridge away
-            log.info("bridge_wire_failed", a=a, b=b, detail=exc.reason)
+            talking.startTransmit(hearing)
+        except pj.Error as exc:  # one went while we looked; its end takes the connection away
+            log.info("wire_failed", source=source, sink=sink, detail=exc.reason)
+
+    def _unwire(self, source: LegId, sink: LegId) -> None:
+        talking, hearing = self._media_of(source), self._media_of(sink)
+        if talking is None or hearing is None:
+            return
+        try:
+            talking.stopTransmit(hearing)
+        except pj.Error as exc:  # one went while we looked: nothing left to undo
+            log.info("unwire_failed", source=source, sink=sink, detail=exc.reason)
 
     def _start_prompt(self, leg: LegId) -> None:
         prompt, media = self._prompts[leg], self._media_of(leg)

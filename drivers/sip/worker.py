@@ -18,7 +18,8 @@ from drivers.api.legs import AnyLegEvent
 from drivers.sip import wire
 from drivers.sip.backlog import Backlog
 from drivers.sip.config import SipConfig
-from drivers.sip.legs import CommandRefused
+from drivers.sip.orders import execute
+from drivers.sip.sending import CommandRefused
 from drivers.sip.stack import SipStack
 from drivers.sip.switchboard import Switchboard
 from drivers.sip.wire import ErrorKind
@@ -38,13 +39,14 @@ class Worker:
 
     def __init__(self, config: SipConfig, slot: int, stack: SipStack) -> None:
         self._config = config
-        self._stack = stack
+        self._slot = slot
         self._path = config.socket_path(slot)
         self._loop = asyncio.get_running_loop()
         self._backlog = Backlog()
         self._board = Switchboard(config, stack, self._emit)
         self._daemon: asyncio.StreamWriter | None = None
         self._orphan: asyncio.TimerHandle | None = None
+        self._deserted: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._quit = asyncio.Event()
 
@@ -84,7 +86,7 @@ class Worker:
         finally:
             if self._daemon is writer:
                 self._daemon = None
-                self._watch_orphan()
+                self._on_daemon_gone()
             writer.close()
 
     def _handle(self, line: bytes, writer: asyncio.StreamWriter) -> None:
@@ -105,13 +107,16 @@ class Worker:
             log.info("daemon_replaced")
             self._daemon.close()
         self._daemon = writer
-        if self._orphan is not None:
-            self._orphan.cancel()
-            self._orphan = None
+        self._board.attend(present=True)
+        for timer in (self._orphan, self._deserted):
+            if timer is not None:
+                timer.cancel()
+        self._orphan = self._deserted = None
         reply = wire.Attached(
             id=command.id,
             pid=os.getpid(),
             legs_limit=self._config.legs_per_worker,
+            contact=self._config.contact(self._slot),
             dropped=self._backlog.dropped,
             snapshot=self._board.snapshot(),
         )
@@ -124,36 +129,15 @@ class Worker:
             if isinstance(command, wire.GetStatistics):
                 reply: wire.Reply = wire.Statistics(id=command.id, legs=self._board.statistics())
             else:
-                self._execute(command)
+                if isinstance(command, wire.Quit):
+                    self._quit.set()
+                else:
+                    execute(self._board, command)
                 reply = wire.Done(id=command.id)
         except CommandRefused as exc:
             self._fail(writer, command.id, exc.kind, str(exc))
             return
         self._send(writer, wire.encode(reply))
-
-    def _execute(self, command: wire.Command) -> None:
-        board = self._board
-        match command:
-            case wire.Dial():
-                board.dial(command.call, command.request)
-            case wire.HangUp():
-                board.hang_up(command.leg, command.reason)
-            case wire.Play():
-                board.play(command.leg, command.prompt, command.path, loop=command.loop)
-            case wire.StopPlaying():
-                board.stop_playing(command.leg)
-            case wire.Bridge():
-                board.bridge(command.a, command.b)
-            case wire.Unbridge():
-                board.unbridge(command.a, command.b)
-            case wire.Record():
-                board.record(command.call, command.directory, command.segment_s)
-            case wire.SendDigits():
-                board.send_digits(command.leg, command.digits)
-            case wire.Quit():
-                self._quit.set()
-            case _:
-                raise CommandRefused(ErrorKind.REFUSED, f"{type(command).__name__} here")
 
     async def _stop_recording(
         self, command: wire.StopRecording, writer: asyncio.StreamWriter
@@ -170,6 +154,11 @@ class Worker:
         self, writer: asyncio.StreamWriter, command: int, kind: ErrorKind, detail: str
     ) -> None:
         self._send(writer, wire.encode(wire.Failed(id=command, kind=kind, detail=detail)))
+
+    def _on_daemon_gone(self) -> None:
+        self._board.attend(present=False)
+        self._deserted = self._loop.call_later(self._config.deserted_s, self._board.turn_away)
+        self._watch_orphan()
 
     def _watch_orphan(self) -> None:
         if self._orphan is None:

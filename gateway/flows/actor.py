@@ -82,9 +82,9 @@ class CallActor:
         """Tell the terminal of the next steps for `event`, too."""
         self._hands.tell_also(event)
 
-    async def contact(self) -> str:
-        """Return the address of the call's worker, "address:port", as soon as it has one."""
-        return await self._hands.contact()
+    async def expect_caller(self) -> str:
+        """Keep a leg for the terminal's own call; return its worker's "address:port"."""
+        return await self._hands.expect_caller()
 
     async def take_over(self) -> bool:
         """Take the call over from its worker, before `run`; False when the worker is gone."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import structlog
 
+from drivers.api import legs
 from drivers.api.commands import ExpectCall, TellEventState
 from drivers.api.errors import WaistError
 from drivers.api.ids import EventId
@@ -50,6 +51,7 @@ from gateway.flows.model import (
     WorkerLost,
     role_of,
 )
+from gateway.flows.offers import Offers
 from gateway.flows.parts import CallFacts, FlowParts
 from gateway.flows.policies.emergency_call import Leg
 from gateway.flows.seat import Seat
@@ -63,6 +65,8 @@ log = structlog.get_logger()
 
 # The pool answers within `room_wait_s` (30 s at most); a pool that does not is as good as full.
 ROOM_S: Final = 35.0
+# Ending the dialogs of a dead worker took 0.4 s through the edge; ringing again must not wait long.
+FREE_S: Final = 1.0
 # A person in panic presses many times; the terminal needs the answer for its latest presses.
 TOLD_MAX: Final = 10
 
@@ -83,6 +87,7 @@ class Hands:
         self._seated = asyncio.Event()  # set while there is a seat
         self._opening: asyncio.Task[None] | None = None
         self._errands: set[asyncio.Task[None]] = set()
+        self.offers = Offers(parts.agents, facts.id, facts.incident.id)
         self._announced = 0
         self._recording = False
         self._invited = self._answered = not facts.measured
@@ -162,14 +167,22 @@ class Hands:
 
     def heard(self, event: AnyLegEvent, name: str) -> None:
         """Take an event of a leg."""
-        if isinstance(event, LegDialled):
-            self._measure_invitation(event, name)
+        match event:
+            case LegDialled():
+                self._measure_invitation(event, name)
+            case legs.LegAnswered():
+                self.offers.answered(name)
+            case legs.LegEnded(outcome=outcome, by_us=by_us):
+                self.offers.over(name, outcome, by_us=by_us)
+            case _:
+                pass
         told = flow_event(event, name)
         if told is not None:
             self._post(told)
 
     def leg_failed(self, name: str, outcome: LegOutcome) -> None:
         """Tell the policy of a leg that is gone without the worker having said so."""
+        self.offers.over(name, outcome)
         self._post(LegEnded(name, outcome))
 
     def seat_lost(self, seat: Seat) -> None:
@@ -177,8 +190,19 @@ class Hands:
         if self._seat is seat:
             self._stand_up()
         self._recording = False
+        self.offers.all_over()
+        self._errand(self._begin_anew(seat))
+
+    async def _begin_anew(self, seat: Seat) -> None:
+        """Free the parties of a dead worker, so that they can be rung again; then go on."""
+        if self._p.free_parties is not None:
+            try:
+                async with asyncio.timeout(FREE_S):
+                    await self._p.free_parties(seat.room.link.contact)
+            except (WaistError, TimeoutError) as error:
+                self._log.warning("parties_not_freed", error=str(error))
         self._post(WorkerLost())
-        self._errand(seat.leave(recording=False))
+        await seat.leave(recording=False)
 
     def record_leg(self, record: LegRecord) -> None:
         """Commit the record of a leg that has ended."""
@@ -204,12 +228,14 @@ class Hands:
         change = Change(incident=self._facts.incident.id, at=now, entries=(entry,))
         self._p.committer.put(change)
 
-    async def contact(self) -> str:
-        """Return the SIP address of the call's worker, as soon as the call has one."""
+    async def expect_caller(self) -> str:
+        """Keep a leg for the terminal's own call; return the worker's SIP address once there is."""
         await self._seated.wait()
         if self._seat is None:
             raise AssertionError("seated without a seat")
-        return self._seat.room.link.contact
+        room = self._seat.room
+        room.expect(1)
+        return room.link.contact
 
     async def hang_up_all(self, reason: str) -> None:
         """End all legs."""
@@ -237,6 +263,8 @@ class Hands:
         self._leave_room(LeaveRoom())
         while self._errands:
             await asyncio.wait(self._errands)
+        self.offers.all_over()
+        await self.offers.told()
 
     async def cut(self) -> None:
         """Stop all that is under way and leave the legs alone: another daemon goes on."""
@@ -311,14 +339,22 @@ class Hands:
             self._log.error("target_unknown", target=command.target)
             self._post(LegEnded(command.leg, LegOutcome.FAILED))
             return
+        uri, party = target.uri, target.name
+        if target.group is not None:
+            offer = await self.offers.draw(command.leg, target.group.name)
+            if offer is None:  # nobody free: as if the group's line were busy
+                self._post(LegEnded(command.leg, LegOutcome.BUSY))
+                return
+            uri, party = offer.uri, offer.agent
+            self.note(Note("agent_offered", command.leg, {"agent": offer.agent}))
         request = DialRequest(
             leg=self.ledger.leg_id(command.leg),
-            uri=target.uri,
+            uri=uri,
             display_name=self._shown_name(),
             headers=headers.for_target(self._facts.incident.id, emergency=self._facts.emergency),
             ring_s=command.ring_s,
         )
-        await seat.dial(command.leg, Role.TARGET, target.name, request)
+        await seat.dial(command.leg, Role.TARGET, party, request)
 
     def _shown_name(self) -> str:
         terminal = self._facts.terminal

@@ -10,6 +10,7 @@ from drivers.api.ids import CallId, IncidentId
 from drivers.api.legs import LegDialer
 from gateway.config import Settings
 from gateway.flows.commits import Committer
+from gateway.flows.offers import Agents
 from gateway.flows.timers import Schedule
 from gateway.incidents.model import Incident
 from gateway.metrics import Metrics
@@ -41,6 +42,9 @@ class FlowParts:
     schedule: Schedule
     finish_recording: Callable[[CallId, IncidentId, Path], Awaitable[None]]
     on_alarm: Callable[[IncidentId, str], None]
+    agents: Agents | None = None  # who is free in groups; None where none are kept
+    # Tells the parties of a dead worker ("address:port") that their calls are over.
+    free_parties: Callable[[str], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

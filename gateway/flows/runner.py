@@ -27,6 +27,7 @@ from gateway.flows.model import (
     PressedAgain,
     Started,
 )
+from gateway.flows.offers import Agents
 from gateway.flows.parts import CallFacts, FlowParts, PromptSource
 from gateway.flows.plan import plan_of
 from gateway.flows.policies.emergency_call import EmergencyCall
@@ -35,6 +36,7 @@ from gateway.incidents.model import CallRecord, Change, Incident, IncidentDesk
 from gateway.incidents.states import IncidentState
 from gateway.metrics import Metrics
 from gateway.routing.model import Decision, Target
+from gateway.routing.rules import targets_of
 from gateway.terminals.model import TerminalDirectory, TerminalMessenger
 
 log = structlog.get_logger()
@@ -67,6 +69,8 @@ class FlowRunner:
         clock: Clock,
         finish_recording: Callable[[CallId, IncidentId, Path], Awaitable[None]],
         on_alarm: Callable[[IncidentId, str], None] | None = None,
+        free_parties: Callable[[str], Awaitable[None]] | None = None,
+        agents: Agents | None = None,
         schedule: Schedule | None = None,
     ) -> None:
         """Make the runner. `on_alarm` gets the incident and the cause of each alarm."""
@@ -85,6 +89,8 @@ class FlowRunner:
             schedule=schedule or _on_the_loop,
             finish_recording=finish_recording,
             on_alarm=on_alarm or _nobody,
+            free_parties=free_parties,
+            agents=agents,
         )
         self._actors: dict[IncidentId, CallActor] = {}
         self._tasks: dict[asyncio.Task[None], CallActor] = {}
@@ -129,7 +135,13 @@ class FlowRunner:
             self.pressed_again(incident.id, event or incident.event_id, calling=calling)
             return running.facts.id
         terminal = self._directory.get(incident.terminal)
-        plan = plan_of(self._settings, decision, voice=bool(terminal and terminal.sip_uri))
+        agents = self._parts.agents
+        plan = plan_of(
+            self._settings,
+            decision,
+            voice=bool(terminal and terminal.sip_uri),
+            free=agents.drawable_in if agents else lambda _group: 1,
+        )
         now = self._clock.time()
         facts = CallFacts(
             id=CallId(str(ULID.from_timestamp(now))),
@@ -189,7 +201,7 @@ class FlowRunner:
             return None
         try:
             async with asyncio.timeout(deadline_s):
-                return Place(call=actor.facts.id, contact=await actor.contact())
+                return Place(call=actor.facts.id, contact=await actor.expect_caller())
         except TimeoutError:
             return None
 
@@ -270,10 +282,7 @@ class FlowRunner:
         await hands.rest()
 
     def _targets(self) -> dict[str, Target]:
-        return {
-            name: Target(name=name, uri=t.uri, label=t.label, ring_s=t.ring_s)
-            for name, t in self._settings.routing.targets.items()
-        }
+        return targets_of(self._settings.routing)
 
 
 def _targets_of(decision: Decision) -> dict[str, Target]:

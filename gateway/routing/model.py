@@ -7,13 +7,23 @@ from gateway.incidents.model import Flag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """A group of agents; who of them is rung, gateway.agents says at the time of the call."""
+
+    name: str
+    together: bool  # all who are ready at once, rather than who has been idle longest
+    overflow: "Target | None"  # takes over after `Target.ring_s`; None: what follows in the chain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Somebody who can be rung."""
+    """Somebody who can be rung: at `uri`, or, when that is empty, any agent of `group`."""
 
     name: str
     uri: str
     label: str
-    ring_s: float
+    ring_s: float  # of a group: how long it may keep the call
+    group: Group | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

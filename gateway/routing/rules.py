@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.config import RoutingConfig, RuleConfig
 from gateway.incidents.model import Flag
-from gateway.routing.model import Decision, Question, Stage, Target
+from gateway.routing.model import Decision, Group, Question, Stage, Target
 
 # The key whose press must reach somebody even where no rule was written for it.
 SOS_KEY: Final = "sos"
@@ -25,10 +25,7 @@ class Router:
 
     def __init__(self, config: RoutingConfig) -> None:
         self._zone = ZoneInfo(config.timezone)
-        self._targets = {
-            name: Target(name=name, uri=t.uri, label=t.label, ring_s=t.ring_s)
-            for name, t in config.targets.items()
-        }
+        self._targets = targets_of(config)
         self._rules = tuple((rule, self._decision(rule)) for rule in config.rules)
 
     def decide(self, question: Question) -> Decision:
@@ -64,6 +61,33 @@ class Router:
             last_resort=self._targets[rule.last_resort] if rule.last_resort else None,
             emergency=rule.priority == "emergency",
         )
+
+
+def targets_of(config: RoutingConfig) -> dict[str, Target]:
+    """Return every target and every group of the configuration by its name."""
+    found = {
+        name: Target(name=name, uri=t.uri, label=t.label, ring_s=t.ring_s)
+        for name, t in config.targets.items()
+    }
+
+    def group(name: str) -> Target:
+        own = config.groups[name]
+        if own.overflow_to and own.overflow_to not in found:
+            group(own.overflow_to)  # ends: the configuration refuses circles
+        overflow = found[own.overflow_to] if own.overflow_to else None
+        together = own.strategy == "together"
+        found[name] = Target(
+            name=name,
+            uri="",
+            label=own.label,
+            ring_s=own.overflow_after_s,
+            group=Group(name=name, together=together, overflow=overflow),
+        )
+        return found[name]
+
+    for name in config.groups:
+        group(name)
+    return found
 
 
 def is_training(question: Question) -> bool:

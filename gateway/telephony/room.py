@@ -9,7 +9,15 @@ import structlog
 
 from drivers.api.errors import NoCapacity, WaistError, WorkerGone
 from drivers.api.ids import CallId, LegId
-from drivers.api.legs import AnyLegEvent, CallEvent, DialRequest, LegEnded, WorkerLink, WorkerLost
+from drivers.api.legs import (
+    AnyLegEvent,
+    CallEvent,
+    DialRequest,
+    LegEnded,
+    LegOffered,
+    WorkerLink,
+    WorkerLost,
+)
 
 log = structlog.get_logger()
 
@@ -68,6 +76,7 @@ class Room:
         self._on_event = on_event
         self._kept: deque[CallEvent] | None = deque() if on_event is None else None
         self._living = set(living)
+        self._expected = 0  # callers on their way here
         self._leg_ended = asyncio.Event()
         self._released = False
         self._lost = False
@@ -90,7 +99,7 @@ class Room:
     @property
     def held(self) -> int:
         """Return the legs of the worker that this room takes up."""
-        return max(self._legs, len(self._living))
+        return max(self._legs, self._in_use)
 
     @property
     def claimed(self) -> bool:
@@ -113,6 +122,11 @@ class Room:
             self._living.discard(request.leg)
             raise
 
+    def expect(self, callers: int) -> None:
+        """Keep legs free for so many callers whom the edge is sending; 0 gives up waiting."""
+        self._expected = callers
+        self._leg_ended.set()
+
     async def release(self) -> None:
         """Give the room back once its legs have ended; idempotent."""
         if self._released:
@@ -123,7 +137,10 @@ class Room:
 
     def receive(self, event: AnyLegEvent) -> None:
         """Take an event of the worker."""
-        if isinstance(event, LegEnded):
+        if isinstance(event, LegOffered):
+            self._living.add(event.leg)
+            self._expected = max(0, self._expected - 1)
+        elif isinstance(event, LegEnded):
             self._living.discard(event.leg)
             self._leg_ended.set()
         self._deliver(event)
@@ -140,12 +157,16 @@ class Room:
         self._on_event = on_event
         asyncio.get_running_loop().call_soon(self._deliver_kept)
 
+    @property
+    def _in_use(self) -> int:
+        return len(self._living) + self._expected
+
     async def _leg_to_spare(self) -> None:
         loop = asyncio.get_running_loop()
         end = loop.time() + LEG_END_WAIT_S
         while True:
             self._check_open()
-            if len(self._living) < self._legs or (self.emergency and self._host.free > 0):
+            if self._in_use < self._legs or (self.emergency and self._host.free > 0):
                 return
             self._leg_ended.clear()
             try:

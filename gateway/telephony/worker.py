@@ -14,6 +14,8 @@ from drivers.api.legs import (
     CallEvent,
     DialRequest,
     LegEnded,
+    LegOffered,
+    LegOutcome,
     LegState,
     WorkerLink,
 )
@@ -55,6 +57,7 @@ class Worker:
         self._idle_since = now
         self._clogged_until = now
         self._strays: dict[LegId, float] = {}  # legs that outlived their room → end of patience
+        self._rejecting: set[asyncio.Task[None]] = set()
         self.rooms: dict[CallId, Room] = {}
         self._inherited: set[CallId] | None = None  # calls taken over; None: no more are
         if adopted:
@@ -159,11 +162,15 @@ class Worker:
 
     def receive(self, event: AnyLegEvent) -> None:
         """Pass an event to the room of its call."""
+        if isinstance(event, LegOffered):
+            self._pacer.take(self._clock.monotonic())  # PJSIP does not care which way a call goes
         room = self.rooms.get(event.call) or self._inherit(event.call)
-        if room is None:
-            log.debug("event_without_room", call=event.call, event_type=type(event).__name__)
-        else:
+        if room is not None:
             room.receive(event)
+        elif isinstance(event, LegOffered):
+            self._turn_away(event)
+        else:
+            log.debug("event_without_room", call=event.call, event_type=type(event).__name__)
         if isinstance(event, LegEnded):
             self._strays.pop(event.leg, None)
             self._mark_idle()
@@ -184,6 +191,21 @@ class Worker:
         for room in rooms.values():
             room.lose(self._clock.time())
         return [room for room in rooms.values() if not room.claimed]
+
+    def _turn_away(self, event: LegOffered) -> None:
+        """Send a caller back to the edge who comes when the room is gone, or never was."""
+        log.warning("caller_without_room", call=event.call, leg=event.leg, slot=self.link.slot)
+        self._strays[event.leg] = self._clock.monotonic() + STUCK_LEG_S
+        self._changed()
+        task = asyncio.get_running_loop().create_task(self._reject(event.call, event.leg))
+        self._rejecting.add(task)
+        task.add_done_callback(self._rejecting.discard)
+
+    async def _reject(self, call: CallId, leg: LegId) -> None:
+        try:
+            await self.link.reject(leg, LegOutcome.UNREACHABLE)
+        except WaistError as exc:
+            log.warning("reject_failed", call=call, leg=leg, detail=str(exc))
 
     def _mark_idle(self) -> None:
         if self.empty:

@@ -30,7 +30,7 @@ ALL = (WORKERS + PHONES) * (RTP + 1)
 class Rig:
     """One pool of one slot (or two), and its events."""
 
-    def __init__(self, directory: Path, stack: AsyncExitStack, **settings: float) -> None:
+    def __init__(self, directory: Path, stack: AsyncExitStack, **settings: object) -> None:
         # One block, so that nobody takes what is not bound yet; begun anywhere, since other tests
         # run beside us. RTP first: PJSIP wants even ports there.
         first = free_port_range(ALL, start=random.randrange(16_000, 30_000, 2))
@@ -43,7 +43,7 @@ class Rig:
             sip_port_base=first + (WORKERS + PHONES) * RTP,
             rtp_port_base=first,
             rtp_ports_per_worker=RTP,
-            **settings,  # type: ignore[arg-type] # floats only
+            **settings,  # type: ignore[arg-type] # of SipConfig
         )
         self.events: list[AnyLegEvent] = []
         self.factory = SipWorkerFactory(self.config)
@@ -68,6 +68,11 @@ class Rig:
         )
         return await self._stack.enter_async_context(phone)
 
+    def sos(self, phone: Phone, call: str = CALL, slot: int = 0) -> None:
+        """Let `phone` call the worker of `slot` as the edge would hand its call over."""
+        phone.command(f"header X-Onekey-Call: {call}")
+        phone.command(f"call sip:sos@{self.config.contact(slot)}")
+
     async def event(self, kind: type[E], leg: str, *, deadline: float = 5.0) -> E:
         """Wait for the first event of `kind` for `leg`."""
         await wait_until(
@@ -87,7 +92,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(directory: Path, **settings: float) -> AsyncIterator[Rig]:
+async def rig(directory: Path, **settings: object) -> AsyncIterator[Rig]:
     """Run a factory; its workers and phones end with it."""
     async with AsyncExitStack() as stack:
         made = Rig(directory, stack, **settings)
@@ -118,6 +123,11 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text("ascii").rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def open_files(pid: int) -> int:
+    """Return how many file descriptors a process holds."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 async def _gone(pid: int) -> None:

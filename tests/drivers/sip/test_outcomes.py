@@ -1,7 +1,15 @@
 import pytest
 
 from drivers.api.legs import LegOutcome
-from drivers.sip.outcomes import Ending, outcome_of, quoted, reason_header
+from drivers.sip.outcomes import (
+    REJECTIONS,
+    Ending,
+    inbound_outcome_of,
+    outcome_of,
+    q850_of,
+    quoted,
+    reason_header,
+)
 
 O, E = LegOutcome, Ending  # noqa: E741  short names keep the table readable
 
@@ -54,3 +62,57 @@ def test_reason_header_cannot_be_broken_out_of() -> None:
 
 def test_quoted_is_cut_before_it_is_escaped() -> None:
     assert quoted('"' * 100, limit=3) == '"\\"\\"\\""'
+
+
+@pytest.mark.parametrize(
+    ("code", "ending", "verdict", "outcome"),
+    [
+        (487, E.PEER, None, O.CANCELLED),
+        (488, E.PEER, None, O.FAILED),
+        (None, E.PEER, None, O.FAILED),
+        (486, E.REJECTION, O.BUSY, O.BUSY),
+        (603, E.REJECTION, O.DECLINED, O.DECLINED),
+        (480, E.UNDECIDED, None, O.NO_ANSWER),
+        (503, E.DESERTED, None, O.UNREACHABLE),
+        (480, E.COMMAND, None, O.CANCELLED),
+    ],
+)
+def test_callers_who_were_not_answered(
+    code: int | None, ending: Ending, verdict: LegOutcome | None, outcome: LegOutcome
+) -> None:
+    assert inbound_outcome_of(code, ending=ending, verdict=verdict) is outcome
+
+
+def test_an_answer_nobody_confirmed_is_a_loss() -> None:
+    assert outcome_of(200, answered=True, rang=False, ending=E.NO_ACK) is O.LOST
+
+
+def test_every_rejection_has_a_code_of_its_own() -> None:
+    assert len(set(REJECTIONS.values())) == len(REJECTIONS)
+    assert all(400 <= code < 700 for code in REJECTIONS.values())
+
+
+@pytest.mark.parametrize(
+    ("reasons", "cause"),
+    [
+        ((), None),
+        (["Q.850;cause=16"], 16),
+        (['q.850 ; text="x" ; cause = 31'], 31),
+        (['SIP;cause=200;text="answered elsewhere"'], None),
+        (['SIP;cause=200;text="a", Q.850;cause=26'], 26),
+        (["SIP;cause=487", 'Q.850;cause=17;text="busy"'], 17),
+        (["Q.850;cause=128"], None),
+        (["Q.850;cause=0"], None),
+        (["Q.850;cause=1600"], None),
+        (["Q.850"], None),
+        ([";" * 100_000], None),
+    ],
+)
+def test_causes_of_the_peer(reasons: list[str], cause: int | None) -> None:
+    assert q850_of(reasons) == cause
+
+
+def test_a_cause_of_ours() -> None:
+    assert reason_header("", answered=False, cause=26) == "Q.850;cause=26"
+    assert reason_header("x", answered=True, cause=31) == 'Q.850;cause=31;text="x"'
+    assert reason_header("", answered=True) == "Q.850;cause=16"

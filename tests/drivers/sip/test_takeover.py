@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -157,7 +158,7 @@ async def test_commands_before_the_attach_are_refused(tmp_path: Path) -> None:
         assert dict(await link.statistics()) == {}
 
 
-async def test_a_mute_worker_counts_as_dead(tmp_path: Path) -> None:
+async def test_a_mute_worker_counts_as_dead_and_its_slot_comes_back(tmp_path: Path) -> None:
     async with rig(tmp_path, command_s=0.3) as world:
         link = await world.worker()
         os.kill(link.pid, signal.SIGSTOP)
@@ -165,10 +166,13 @@ async def test_a_mute_worker_counts_as_dead(tmp_path: Path) -> None:
             with pytest.raises(WorkerGone):
                 await link.statistics()
             await asyncio.wait_for(link.closed(), 1)
-            with pytest.raises(WorkerGone):
-                await world.factory.adopt(0, world.events.append)
+            assert await world.factory.adopt(0, world.events.append) is None
+            await wait_until(lambda: not alive(link.pid))
+            assert list(world.factory.living_slots()) == []
+            assert (await world.worker()).pid != link.pid
         finally:
-            os.kill(link.pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(link.pid, signal.SIGCONT)
 
 
 async def test_an_orphan_ends_but_not_while_it_carries_a_call(tmp_path: Path) -> None:

@@ -20,10 +20,26 @@ COMMANDS: list[wire.Command] = [
         id=1,
         call=CALL,
         request=legs.DialRequest(
-            leg=LEG, uri="sip:a@b", display_name="王", headers=[("X-A", "1")], ring_s=2.5
+            leg=LEG,
+            uri="sip:a@b",
+            display_name="王",
+            headers=[("X-A", "1")],
+            ring_s=2.5,
+            from_uri="sip:1@b",
+            parts=[legs.BodyPart(content_type="a/b", content_id="c@d", data="<é/>\r\n")],
         ),
     ),
     wire.HangUp(id=2, leg=LEG, reason="over"),
+    wire.HangUp(id=2, leg=LEG, reason="over", cause=31),
+    wire.Progress(id=2, leg=LEG),
+    wire.Answer(id=2, leg=LEG),
+    wire.Reject(id=2, leg=LEG, outcome=legs.LegOutcome.BUSY, retry_after_s=30),
+    wire.Hold(id=2, leg=LEG),
+    wire.Unhold(id=2, leg=LEG),
+    wire.Connect(id=5, source=LEG, sink=LegId("c.2")),
+    wire.Disconnect(id=5, source=LEG, sink=LegId("c.2")),
+    wire.PauseRecording(id=8, call=CALL),
+    wire.ResumeRecording(id=8, call=CALL),
     wire.Play(id=3, leg=LEG, prompt="wait", path=Path("/p/wait.wav"), loop=True),
     wire.StopPlaying(id=4, leg=LEG),
     wire.Bridge(id=5, a=LEG, b=LegId("c.2")),
@@ -35,19 +51,32 @@ COMMANDS: list[wire.Command] = [
     wire.Quit(id=11),
 ]
 SNAPSHOT = legs.WorkerSnapshot(
-    legs=[legs.LegSnapshot(call=CALL, leg=LEG, state=legs.LegState.RINGING, uri="sip:a@b")],
+    legs=[
+        legs.LegSnapshot(call=CALL, leg=LEG, state=legs.LegState.RINGING, uri="sip:a@b"),
+        legs.LegSnapshot(
+            call=CALL, leg=LEG, state=legs.LegState.EARLY, uri="sip:a@b", direction="in"
+        ),
+    ],
     bridges=[(LEG, LegId("c.2"))],
     recordings={CALL: Path("/r")},
     calls_carried=3,
+    connections=[(LegId("c.3"), LEG)],
+    paused=[CALL],
 )
 REPLIES: list[wire.Reply] = [
     wire.Done(id=1),
     wire.Failed(id=2, kind=wire.ErrorKind.NO_CAPACITY, detail="full"),
-    wire.Attached(id=0, pid=5, legs_limit=4, dropped=0, snapshot=SNAPSHOT),
+    wire.Attached(
+        id=0, pid=5, legs_limit=4, contact="127.0.0.1:5060", dropped=0, snapshot=SNAPSHOT
+    ),
     wire.Files(id=3, files=[Path("/r/seg-0001.wav")]),
     wire.Statistics(id=4, legs={LEG: legs.StreamStats(codec="PCMA", rx_packets=3)}),
 ]
 EVENTS: list[legs.AnyLegEvent] = [
+    legs.LegOffered(
+        call=CALL, leg=LEG, at=1.5, from_user="1", to_user="sos", headers={"x-a": "忙"}
+    ),
+    legs.LegTransferAsked(call=CALL, leg=LEG, at=1.5, target="sip:x@y", attended=True),
     legs.LegDialled(call=CALL, leg=LEG, at=1.5),
     legs.LegRinging(call=CALL, leg=LEG, at=1.5),
     legs.LegAnswered(call=CALL, leg=LEG, at=1.5),
@@ -60,6 +89,7 @@ EVENTS: list[legs.AnyLegEvent] = [
         outcome=legs.LegOutcome.BUSY,
         code=486,
         reason="忙",
+        q850=17,
         stats=legs.StreamStats(rx_lost=1, jitter_ms=0.5),
     ),
     legs.PromptEnded(call=CALL, leg=LEG, at=1.5, prompt="wait"),

@@ -17,6 +17,7 @@ from drivers.api.legs import (
     LegDialled,
     LegEnded,
     LegMedia,
+    LegOffered,
     LegOutcome,
     LegRinging,
     LegSnapshot,
@@ -86,6 +87,7 @@ class FakeLink:
     def __init__(self, snapshot: WorkerSnapshot | None = None) -> None:
         self.slot = 0
         self.pid = 1
+        self.contact = "127.0.0.1:16000"
         self.legs_limit = 4
         self.snapshot = snapshot or WorkerSnapshot(
             legs=(), bridges=(), recordings={}, calls_carried=0
@@ -101,7 +103,34 @@ class FakeLink:
     async def dial(self, call: CallId, request: DialRequest) -> None:
         self._do("dial", call, request)
 
-    async def hang_up(self, leg: LegId, *, reason: str = "") -> None:
+    async def answer(self, leg: LegId) -> None:
+        self._do("answer", leg)
+
+    async def progress(self, leg: LegId) -> None:
+        self._do("progress", leg)
+
+    async def reject(self, leg: LegId, outcome: LegOutcome, *, retry_after_s: int = 0) -> None:
+        self._do("reject", leg, outcome, retry_after_s)
+
+    async def connect(self, source: LegId, sink: LegId) -> None:
+        self._do("connect", source, sink)
+
+    async def disconnect(self, source: LegId, sink: LegId) -> None:
+        self._do("disconnect", source, sink)
+
+    async def hold(self, leg: LegId) -> None:
+        self._do("hold", leg)
+
+    async def unhold(self, leg: LegId) -> None:
+        self._do("unhold", leg)
+
+    async def pause_recording(self, call: CallId) -> None:
+        self._do("pause_recording", call)
+
+    async def resume_recording(self, call: CallId) -> None:
+        self._do("resume_recording", call)
+
+    async def hang_up(self, leg: LegId, *, reason: str = "", cause: int | None = None) -> None:
         self._do("hang_up", leg, reason)
 
     async def play(self, leg: LegId, prompt: str, path: Path, *, loop: bool) -> None:
@@ -148,12 +177,16 @@ class FakeRoom:
         self.clock = at
         self.requests: list[DialRequest] = []
         self.released = False
+        self.expected = 0
         self._on_event = on_event
 
     async def dial(self, request: DialRequest) -> None:
         await self.link.dial(self.call, request)
         self.requests.append(request)
         self.say(LegDialled(call=self.call, leg=request.leg, at=self.clock.time()))
+
+    def expect(self, callers: int) -> None:
+        self.expected = callers
 
     async def release(self) -> None:
         self.released = True
@@ -163,6 +196,9 @@ class FakeRoom:
 
     def leg(self, name: str) -> dict[str, Any]:
         return {"call": self.call, "leg": LegId(f"{self.call}.{name}"), "at": self.clock.time()}
+
+    def offer(self, name: str) -> None:
+        self.say(LegOffered(**self.leg(name), from_user="phone-1"))
 
     def ring(self, name: str) -> None:
         self.say(LegRinging(**self.leg(name)))

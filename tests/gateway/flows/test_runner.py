@@ -451,3 +451,33 @@ async def test_stopping_for_good_hangs_up_but_does_not_end_the_case(scene: Scene
     assert {leg for leg, _ in room.did("hang_up")} == {"target-1", "terminal-2"}
     assert scene.desk.call.ended_at is None
     assert CallId(room.call) == scene.desk.call.id
+
+
+async def test_a_terminal_that_calls_is_answered_where_it_was_sent(scene: Scene) -> None:
+    scene.runner.start(scene.desk.incident, decision(ANNA), calling=True)
+    place = await scene.runner.place(scene.desk.incident.id, deadline_s=5)
+    assert place is not None
+    assert place.contact == "127.0.0.1:16000"
+    room = scene.room
+    assert room.expected == 1
+    await wait_until(lambda: room.requests)
+    assert room.dialled == ["target-1"], "the terminal is not rung"
+    room.offer("caller-1")
+    await wait_until(lambda: room.did("answer"))
+    room.answer("caller-1")
+    room.answer("target-1")
+    await wait_until(lambda: room.did("bridge"))
+    assert room.did("bridge") == [("target-1", "caller-1")]
+    room.end("caller-1", COMPLETED)
+    await wait_until(lambda: room.did("hang_up"))
+    room.end("target-1", COMPLETED, by_us=True)
+    await scene.runner.idle()
+    await scene.settled()
+    assert {leg.role: leg.party for leg in scene.desk.legs} == {
+        "terminal": "pendant-1",
+        "target": "anna",
+    }
+
+
+async def test_there_is_no_place_for_a_caller_without_a_call(scene: Scene) -> None:
+    assert await scene.runner.place(IncidentId("other"), deadline_s=0.01) is None

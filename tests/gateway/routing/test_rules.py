@@ -149,6 +149,25 @@ def test_hours_are_those_of_the_configured_zone() -> None:
     assert router(rule, timezone="Europe/Berlin").decide(question(at=noon_utc)).rule == ""
 
 
+def test_a_stage_may_name_a_group_with_its_way_on() -> None:
+    groups = {
+        "nurses": {"label": "护士", "overflow_after_s": 30, "overflow_to": "doctors"},
+        "doctors": {"strategy": "together", "overflow_to": "bert"},
+    }
+    asked = router({"chain": [{"targets": ["nurses", "anna"]}]}, groups=groups)
+    nurses, anna = asked.decide(question()).chain[0].targets
+    assert (nurses.name, nurses.uri, nurses.label, nurses.ring_s) == ("nurses", "", "护士", 30)
+    assert nurses.group is not None
+    assert not nurses.group.together
+    doctors = nurses.group.overflow
+    assert doctors is not None
+    assert doctors.group is not None
+    assert doctors.group.together
+    assert doctors.group.overflow is not None
+    assert doctors.group.overflow.uri == "sip:bert@127.0.0.1"
+    assert anna.group is None
+
+
 def test_an_unknown_zone_is_found_at_the_start() -> None:
     with pytest.raises(ZoneInfoNotFoundError):
         router(timezone="Mars/Olympus")

@@ -13,6 +13,7 @@ from drivers.api.legs import (
     DialRequest,
     LegDialled,
     LegEnded,
+    LegOffered,
     LegOutcome,
     LegSnapshot,
     LegState,
@@ -56,7 +57,15 @@ class FakeLink:
         self.stuck = 0  # places that dead peers occupy
         self.quits = 0
         self.deaf = False  # does not act on quit
+        self.contact = f"127.0.0.1:{16_000 + slot}"
+        self.answered: list[LegId] = []
+        self.rejected: list[tuple[LegId, LegOutcome, int]] = []
         self.end = asyncio.Event()
+
+    def offer(self, call: CallId, leg: LegId) -> None:
+        """Let a caller arrive, as the edge sends one."""
+        self.legs[leg] = call
+        self.on_event(LegOffered(call=call, leg=leg, at=0.0, from_user="phone-1"))
 
     def die(self) -> None:
         self.legs.clear()
@@ -75,8 +84,20 @@ class FakeLink:
         self.dials.append((asyncio.get_running_loop().time(), call, request.leg))
         self.on_event(LegDialled(call=call, leg=request.leg, at=0.0))
 
-    async def hang_up(self, leg: LegId, *, reason: str = "") -> None:
-        del reason
+    async def progress(self, leg: LegId) -> None:
+        raise NotImplementedError(leg)
+
+    async def answer(self, leg: LegId) -> None:
+        self._alive()
+        self.answered.append(leg)
+
+    async def reject(self, leg: LegId, outcome: LegOutcome, *, retry_after_s: int = 0) -> None:
+        self._alive()
+        self.rejected.append((leg, outcome, retry_after_s))
+        asyncio.get_running_loop().call_later(0.01, self.end_leg, leg)
+
+    async def hang_up(self, leg: LegId, *, reason: str = "", cause: int | None = None) -> None:
+        del reason, cause
         self._alive()
         self.hung_up.append(leg)
         asyncio.get_running_loop().call_later(0.01, self.end_leg, leg)
@@ -106,6 +127,24 @@ class FakeLink:
 
     async def unbridge(self, a: LegId, b: LegId) -> None:
         raise NotImplementedError(a, b)
+
+    async def connect(self, source: LegId, sink: LegId) -> None:
+        raise NotImplementedError(source, sink)
+
+    async def disconnect(self, source: LegId, sink: LegId) -> None:
+        raise NotImplementedError(source, sink)
+
+    async def hold(self, leg: LegId) -> None:
+        raise NotImplementedError(leg)
+
+    async def unhold(self, leg: LegId) -> None:
+        raise NotImplementedError(leg)
+
+    async def pause_recording(self, call: CallId) -> None:
+        raise NotImplementedError(call)
+
+    async def resume_recording(self, call: CallId) -> None:
+        raise NotImplementedError(call)
 
     async def record(self, call: CallId, directory: Path, *, segment_s: float) -> None:
         raise NotImplementedError(call, directory, segment_s)
