@@ -120,11 +120,14 @@ _CHILDREN = {
     "prompts": "PromptsConfig",
     "presence": "PresenceConfig",
     "incidents": "IncidentsConfig",
+    "agents": "AgentsConfig",
+    "callers": "CallersConfig",
     "log": "LogConfig",
 }
 _INNER = {
     "routing": (
         ("`[routing.targets.<name>]`", "TargetConfig"),
+        ("`[routing.groups.<name>]`", "GroupConfig"),
         ("`[[routing.rules]]`", "RuleConfig"),
         ("`[[routing.rules.chain]]`", "StageConfig"),
     )

@@ -7,6 +7,8 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from drivers.api.events import ReceiptOutcome, Refusal
 from drivers.api.legs import LegOutcome
+from gateway.agents.model import OfferOutcome
+from gateway.agents.states import AgentState
 from gateway.flows.model import CallOutcome, Cause, Role
 from gateway.incidents.model import Flag, Outcome
 from gateway.incidents.states import IncidentState
@@ -27,6 +29,8 @@ VALUES: dict[tuple[str, str], type[StrEnum]] = {
     ("onekey_legs_active", "role"): Role,
     ("onekey_legs", "role"): Role,
     ("onekey_legs", "outcome"): LegOutcome,
+    ("onekey_agents", "state"): AgentState,
+    ("onekey_agent_offers", "outcome"): OfferOutcome,
     ("onekey_pool_workers", "state"): SlotState,
     ("onekey_events_received", "outcome"): ReceiptOutcome,
     ("onekey_messages_refused", "reason"): Refusal,

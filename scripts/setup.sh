@@ -12,6 +12,15 @@ declare -A package=(
   [mosquitto]=mosquitto
   [mosquitto_pub]=mosquitto-clients
   [espeak-ng]=espeak-ng
+  [kamailio]=kamailio
+)
+# Kamailio's module → Debian package (the SIP border, docs/edge.md)
+declare -A module=(
+  [http_client.so]=kamailio-utils-modules
+  [jansson.so]=kamailio-extra-modules
+  [db_sqlite.so]=kamailio-sqlite-modules
+  [tls.so]=kamailio-tls-modules
+  [websocket.so]=kamailio-websocket-modules
 )
 if [ "$purpose" = test ]; then
   package[sipp]=sip-tester
@@ -29,6 +38,9 @@ have() {
 missing=()
 for command in "${!package[@]}"; do
   have "$command" || missing+=("${package[$command]}")
+done
+for file in "${!module[@]}"; do
+  compgen -G "/usr/lib*/*/kamailio/modules/$file" >/dev/null || missing+=("${module[$file]}")
 done
 
 find_python() {

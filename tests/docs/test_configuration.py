@@ -6,6 +6,7 @@ import pytest
 
 from drivers.mqtt.config import MqttConfig
 from drivers.sip.config import SipConfig
+from gateway.agents.csv_file import COLUMNS as AGENT_COLUMNS
 from gateway.config import Settings, load
 from gateway.terminals.csv_file import COLUMNS, KINDS
 from tests.docs.pages import DOCS
@@ -62,3 +63,9 @@ def test_every_column_of_the_list_of_terminals_is_explained() -> None:
 
 def test_the_example_is_where_the_page_says() -> None:
     assert Path(EXAMPLE).name in PAGE
+
+
+def test_every_column_of_the_list_of_agents_is_explained() -> None:
+    section = PAGE[PAGE.index("## Agents") : PAGE.index("## Terminals")]
+    rows = "\n".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"`(\w+)`", rows)) == set(AGENT_COLUMNS)

@@ -69,6 +69,41 @@ def test_a_rule_names_targets_that_exist(tmp_path: Path, named: str) -> None:
         load(path)
 
 
+GROUPS = """
+[routing.targets.duty]
+uri = "sip:1@192.0.2.1"
+[routing.groups.{name}]
+overflow_to = "{after}"
+[routing.groups.last]
+overflow_to = "{last}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "after", "last", "fault"),
+    [
+        ("first", "x", "duty", "group 'first' overflows to unknown 'x'"),
+        ("first", "last", "first", "overflows in a circle"),
+        ("first", "last", "last", "overflows in a circle"),
+        ("duty", "", "", "'duty' is the name of a target and of a group"),
+    ],
+)
+def test_a_group_overflows_somewhere(
+    tmp_path: Path, name: str, after: str, last: str, fault: str
+) -> None:
+    path = written(tmp_path, GROUPS.format(name=name, after=after, last=last))
+    with pytest.raises(ValidationError, match=fault):
+        load(path)
+
+
+def test_a_chain_may_name_a_group_but_the_last_resort_not(tmp_path: Path) -> None:
+    groups = GROUPS.format(name="first", after="last", last="duty")
+    rule = '[[routing.rules]]\nname = "r"\nchain = [{targets = ["first", "duty"]}]\n'
+    assert load(written(tmp_path, groups + rule)).routing.groups["first"].overflow_to == "last"
+    with pytest.raises(ValidationError, match="unknown target 'last' as its last resort"):
+        load(written(tmp_path, f'{groups}{rule}last_resort = "last"\n'))
+
+
 def test_an_open_port_needs_a_token() -> None:
     with pytest.raises(ValidationError, match=r"web\.token is mandatory"):
         WebConfig(host="0.0.0.0")  # noqa: S104  refused: that is the point

@@ -27,7 +27,7 @@ from gateway.incidents.states import IncidentState, Trigger, WrongTransition
 from gateway.metrics import Metrics
 from gateway.terminals.model import Presence, Terminal, TerminalView
 from gateway.web.app import WebServer
-from gateway.web.deps import WebDeps
+from gateway.web.deps import AgentsPort, NoAgents, WebDeps
 
 TOKEN = "a-long+token/with=signs"
 
@@ -175,6 +175,7 @@ class World:
         self.terminals = Terminals()
         self.calls: list[ShownCall] = []
         self.workers: list[ShownWorker] = []
+        self.agents: AgentsPort = NoAgents()
         self.parts = {"store": "ok", "mqtt.events": "ok"}
         self.closed_by: list[tuple[IncidentId, Outcome, str, str]] = []
         self.port = 0
@@ -218,6 +219,7 @@ class World:
             calls=lambda: self.calls,
             workers=lambda: self.workers,
             health=self.health,
+            agents=self.agents,
         )
 
     @asynccontextmanager
