@@ -1,4 +1,4 @@
-"""Command line: `onekey-gateway serve|check-config|migrate|prompts|terminals import`."""
+"""Command line: `onekey-gateway serve|check-config|migrate|prompts|terminals|agents|accounts`."""
 
 import argparse
 import asyncio
@@ -10,7 +10,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from drivers.api.errors import StoreUnavailable
-from gateway import app
+from gateway import admin, app
+from gateway.accounts.adding import password_from
 from gateway.config import Settings, load
 from gateway.logs import logging_to
 from gateway.store.migrate import StoreTooNew
@@ -37,9 +38,28 @@ def parser() -> argparse.ArgumentParser:
     terminals = commands.add_parser("terminals", help="registered terminals")
     imported = terminals.add_subparsers(dest="action", required=True).add_parser("import")
     imported.add_argument("file", type=Path, help="CSV with a header line")
-    for command in (serve, check, migrate, prompts, imported):
+    agents = commands.add_parser("agents", help="agents of the call centre")
+    agents_import = agents.add_subparsers(dest="action", required=True).add_parser("import")
+    agents_import.add_argument("file", type=Path, help="CSV with a header line")
+    added = _account_commands(commands)
+    for command in (serve, check, migrate, prompts, imported, agents_import, added):
         command.add_argument("--config", type=Path, default=None, help="TOML file")
     return top
+
+
+def _account_commands(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> argparse.ArgumentParser:
+    accounts = commands.add_parser("accounts", help="SIP accounts of terminals and agents")
+    added = accounts.add_subparsers(dest="action", required=True).add_parser("add")
+    added.add_argument("user", help="what the phone registers as")
+    owner = added.add_mutually_exclusive_group(required=True)
+    owner.add_argument("--terminal", help="id of the terminal whose account it is")
+    owner.add_argument("--agent", help="id of the agent whose account it is")
+    added.add_argument(
+        "--password-stdin", action="store_true", help="read the password instead of making one"
+    )
+    return added
 
 
 def read_config(path: Path | None) -> Settings:
@@ -72,14 +92,37 @@ def _make_prompts(settings: Settings, _: argparse.Namespace) -> int:
 
 def _migrate(settings: Settings, _: argparse.Namespace) -> int:
     with logging_to(settings.log):
-        asyncio.run(app.migrate(settings))
+        asyncio.run(admin.migrate(settings))
     return 0
 
 
 def _import_terminals(settings: Settings, arguments: argparse.Namespace) -> int:
     with logging_to(settings.log):
-        count = asyncio.run(app.import_terminals(settings, arguments.file))
+        count = asyncio.run(admin.import_terminals(settings, arguments.file))
     sys.stdout.write(f"{count} terminals registered\n")
+    return 0
+
+
+def _import_agents(settings: Settings, arguments: argparse.Namespace) -> int:
+    with logging_to(settings.log):
+        count = asyncio.run(admin.import_agents(settings, arguments.file))
+    sys.stdout.write(f"{count} agents registered\n")
+    return 0
+
+
+def _add_account(settings: Settings, arguments: argparse.Namespace) -> int:
+    try:
+        given = password_from(sys.stdin) if arguments.password_stdin else None
+        owner = admin.AccountOwner(
+            terminal=arguments.terminal, agent=arguments.agent, password=given
+        )
+        with logging_to(settings.log):
+            made = asyncio.run(admin.add_account(settings, arguments.user, owner))
+    except ValueError as error:  # a user name or a password that cannot be
+        sys.stderr.write(f"{error}\n")
+        return EX_DATAERR
+    if made is not None:
+        sys.stdout.write(f"{made}\n")  # once: only its digest is kept
     return 0
 
 
@@ -89,6 +132,8 @@ COMMANDS: dict[str, Callable[[Settings, argparse.Namespace], int]] = {
     "migrate": _migrate,
     "prompts": _make_prompts,
     "terminals": _import_terminals,
+    "agents": _import_agents,
+    "accounts": _add_account,
 }
 
 

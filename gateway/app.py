@@ -1,25 +1,29 @@
 """Composition root: the only place that knows every part. `_serve` shows the order of the start."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import structlog
+from pydantic import TypeAdapter
 
 from drivers import registry
 from drivers.api.driver import Driver
 from drivers.api.errors import StoreUnavailable
 from drivers.api.legs import StreamStats
+from drivers.edge.config import EdgeConfig
+from drivers.edge.edge import KamailioEdge
 from drivers.sip.config import SipConfig
 from drivers.sip.factory import SipWorkerFactory
 from gateway.archive import Archive
+from gateway.border import Border
+from gateway.callers import CallerParts, Callers
 from gateway.cdr.book import CdrBook
 from gateway.clock import SystemClock
 from gateway.closing import Closer
-from gateway.config import Settings
+from gateway.config import DEFAULT_REALM, Settings
 from gateway.driver_port import DriverPort
 from gateway.feed import Feed
 from gateway.flows.runner import FlowRunner
@@ -40,7 +44,6 @@ from gateway.tasks.desk import TaskDesk
 from gateway.telephony.pool import WorkerPool
 from gateway.telephony.prompts import PromptLibrary
 from gateway.telephony.quality import quality_heard_by_us
-from gateway.terminals.csv_file import read_terminals
 from gateway.terminals.directory import Directory
 from gateway.terminals.messenger import Messenger
 from gateway.terminals.tracker import TerminalTracker
@@ -70,6 +73,7 @@ class Gateway:
         self.clock = SystemClock()
         self.health = HealthBoard()
         self.feed = Feed(self.metrics, settings.web.feed_queue)
+        self.edge_config = foundation.edge_config
         self._wire_cases()
         self._wire_calls()
 
@@ -89,6 +93,15 @@ class Gateway:
 
     def _wire_calls(self) -> None:
         s, clock, metrics = self.settings, self.clock, self.metrics
+        edge = self.edge_config
+        self.border = Border(
+            s,
+            self.database,
+            metrics,
+            clock,
+            realm=edge.realm if edge else DEFAULT_REALM,
+            living=lambda: self.runner.call_ids,
+        )
         self.runner = FlowRunner(
             settings=s,
             dialer=self.pool,
@@ -99,6 +112,8 @@ class Gateway:
             metrics=metrics,
             clock=clock,
             finish_recording=self.archive.finish,
+            free_parties=self.border.free_parties if edge else None,
+            agents=self.border.agents,
         )
         self.pipeline = Pipeline(
             Parts(
@@ -117,6 +132,8 @@ class Gateway:
         )
         self.closer = Closer(self.desk, self.runner.incident_closed, self.messenger, clock)
         self.health.watch("store", lambda: self.database.last_error)
+        if edge is not None:
+            self.health.watch("edge", self.border.problem)
         for name in self.drivers:
             self.health.expect(name)
         if s.telephony.enabled:
@@ -133,6 +150,21 @@ class Gateway:
         self.followup.see(message)
         if incident.state is IncidentState.CLOSED:
             self.closer.closed(incident)
+
+    def callers(self, realm: str) -> Callers:
+        """Return who answers the edge's questions."""
+        return Callers(
+            CallerParts(
+                config=self.settings.callers,
+                realm=realm,
+                accounts=self.border.accounts,
+                take=self.pipeline.take,
+                calls=self.runner,
+                message=self.border.message,
+                metrics=self.metrics,
+                clock=self.clock,
+            )
+        )
 
     def port(self, name: str) -> DriverPort:
         """Return what the driver `name` sees of the gateway."""
@@ -158,6 +190,7 @@ class Gateway:
             calls=lambda: self.runner.running,
             workers=self.pool.snapshot,
             health=self.health.read,
+            agents=self.border.agents,
             cdr=CdrBook(self.database, mos=_mos),
             tasks=self.tasks,
         )
@@ -173,6 +206,9 @@ class Gateway:
             "tasks": self.tasks.run,
             "followup": self.followup.run,
             "calls": self.runner.run,
+            "accounts": self.border.accounts.follow,
+            "agents": self.border.agents.run,
+            "border": self.border.run,
             "lag": partial(watch_lag, self.metrics),
         }
 
@@ -184,6 +220,7 @@ class Foundation:
     database: Database
     pool: WorkerPool
     metrics: Metrics
+    edge_config: EdgeConfig | None
 
 
 def _mos(stats: StreamStats) -> float | None:
@@ -205,6 +242,7 @@ async def _serve(settings: Settings) -> int:
         drivers = {name: registry.load(name)(dict(own)) for name, own in settings.drivers.items()}
         gateway = Gateway(settings, foundation, drivers)
         await gateway.directory.load()
+        await gateway.border.load()
         await stack.enter_async_context(WebServer(gateway.web_deps()))
         background = await stack.enter_async_context(Jobs())
         for name, work in gateway.work().items():
@@ -213,6 +251,7 @@ async def _serve(settings: Settings) -> int:
         background.start("repair", partial(gateway.archive.repair, gateway.runner.call_ids))
         beginning = await stack.enter_async_context(Jobs())
         beginning.start("recovery", gateway.recovery.run)
+        await _open_border(gateway, stack, stop)
         intake = await stack.enter_async_context(Jobs())
         for name, driver in drivers.items():
             intake.start(name, partial(driver.run, gateway.port(name)))
@@ -233,13 +272,29 @@ async def _lay_foundation(
     database = Database(settings.store, settings.store_url, metrics)
     await database.start()
     stack.push_async_callback(partial(_stop_database, database, stop))
-    factory = SipWorkerFactory(_sip_config(settings))
+    edge_config = _edge_config(settings)
+    factory = SipWorkerFactory(_sip_config(settings, edge_config))
     pool = WorkerPool(settings.telephony, factory, metrics, clock)
     if settings.telephony.enabled:
         await stack.enter_async_context(factory)
         await pool.start()
         stack.push_async_callback(partial(_stop_pool, pool, stop))
-    return Foundation(database=database, pool=pool, metrics=metrics)
+    return Foundation(database=database, pool=pool, metrics=metrics, edge_config=edge_config)
+
+
+async def _open_border(gateway: Gateway, stack: AsyncExitStack, stop: StopSignals) -> None:
+    """Start or adopt the edge; raises EdgeUnavailable. It lives on unless we end at once."""
+    config = gateway.edge_config
+    if config is None:
+        return
+    edge = KamailioEdge(config, gateway.callers(config.realm))
+    await stack.enter_async_context(edge)
+
+    def leave() -> None:
+        edge.end_at_exit = stop.at_once
+
+    stack.callback(leave)
+    gateway.border.attach(edge)
 
 
 async def _stop_database(database: Database, stop: StopSignals) -> None:
@@ -252,9 +307,20 @@ async def _stop_pool(pool: WorkerPool, stop: StopSignals) -> None:
     await pool.stop(workers="quit" if stop.at_once else "leave")
 
 
-def _sip_config(settings: Settings) -> SipConfig:
+def _edge_config(settings: Settings) -> EdgeConfig | None:
+    """Return what the edge is told; raises ValidationError or ValueError for a wrong section."""
+    if not settings.edge:
+        return None
+    own = {"run_dir": settings.data_dir / "edge", **settings.edge}
+    own["run_dir"] = Path(own["run_dir"]).absolute()
+    return TypeAdapter(EdgeConfig).validate_python(own)
+
+
+def _sip_config(settings: Settings, edge: EdgeConfig | None = None) -> SipConfig:
     own = {"run_dir": settings.data_dir / "run", **settings.telephony.sip}
     own["run_dir"] = Path(own["run_dir"]).absolute()
+    if edge is not None:
+        own.setdefault("outbound_proxy", edge.outbound_proxy)
     return SipConfig(legs_per_worker=settings.telephony.legs_per_worker, **own)
 
 
@@ -274,31 +340,6 @@ async def _stop(gateway: Gateway, beginning: Jobs, intake: Jobs, stop: StopSigna
         await stop.hurried(gateway.tracker.flush(), grace_s=NOW_S)
 
 
-async def import_terminals(settings: Settings, file: Path) -> int:
-    """Register the terminals of a CSV file; returns how many. Raises CsvErrors, OSError."""
-    terminals = read_terminals(file)
-    async with _store(settings) as database:
-        await Directory(database, SystemClock(), settings.presence).register(terminals)
-    return len(terminals)
-
-
-async def migrate(settings: Settings) -> None:
-    """Bring the store to this version's schema."""
-    async with _store(settings):
-        return
-
-
-@asynccontextmanager
-async def _store(settings: Settings) -> AsyncIterator[Database]:
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    database = Database(settings.store, settings.store_url, Metrics())
-    await database.start()
-    try:
-        yield database
-    finally:
-        await database.stop()
-
-
 def check(settings: Settings) -> list[str]:
     """Return what is wrong with a configuration beyond its types: driver sections, prompts."""
     problems = PromptLibrary(settings.prompt_dirs, settings.prompts.language).check()
@@ -312,4 +353,8 @@ def check(settings: Settings) -> list[str]:
         _sip_config(settings)
     except TypeError as error:
         found.append(f"telephony.sip: {error}")
+    try:
+        _edge_config(settings)
+    except ValueError as error:
+        found.append(f"edge: {error}")
     return found

@@ -18,6 +18,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+# Digest realm and SIP domain where the edge's section names none (drivers.edge.config).
+DEFAULT_REALM = "onekey.local"
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 
 

@@ -8,7 +8,7 @@ from sys import intern
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select
 
 from drivers.api.clock import Clock
 from drivers.api.errors import StoreUnavailable
@@ -44,6 +44,7 @@ class Directory:
         self._order: list[TerminalId] = []
         self._sorted = True
         self._newest = 0.0
+        self._mark: Row[Any] | None = None  # of the rows that `refresh` took last
         self.status = StatusColumns()
 
     def __len__(self) -> int:
@@ -90,6 +91,9 @@ class Directory:
 
     async def load(self) -> None:
         """Fill the directory from the store; raises StoreUnavailable."""
+        newest = (await self._rows(select(func.max(TERMINALS.c.updated_at))))[0][0] or 0.0
+        # Before the rows, so that `refresh` finds what is registered while we read them.
+        self._mark = (await self._rows(_mark(newest - _OVERLAP)))[0]
         query = select(TERMINALS).order_by(TERMINALS.c.id).limit(_CHUNK)
         rows = await self._rows(query)
         while rows:
@@ -116,6 +120,10 @@ class Directory:
     async def refresh(self) -> None:
         """Take what was registered since the last look; raises StoreUnavailable."""
         since, after = self._newest - _OVERLAP, ""
+        # One import stamps all its rows alike: without this they were read again for ever.
+        mark = (await self._rows(_mark(since)))[0]
+        if mark == self._mark:
+            return
         while True:
             later = TERMINALS.c.updated_at > since
             tied = (TERMINALS.c.updated_at == since) & (TERMINALS.c.id > after)
@@ -124,8 +132,9 @@ class Directory:
             rows = await self._rows(query)
             self._take(rows)
             if len(rows) < _CHUNK:
-                return
+                break
             since, after = rows[-1].updated_at, rows[-1].id
+        self._mark = mark  # what came meanwhile changes it and is read the next time
 
     async def register(self, terminals: Iterable[Terminal]) -> None:
         """Insert or replace terminals, thousands in a transaction; raises StoreUnavailable."""
@@ -167,6 +176,13 @@ class Directory:
                 self.status.restore(slot, row)
                 limits = patience(self._config, self._terminals[slot].model)
                 self.status.set_presence(slot, presence(self.status.signs(slot), limits, now))
+
+
+def _mark(since: float) -> Select[Any]:
+    """Return a query that tells whether rows stamped after `since` are the same as before."""
+    stamp = TERMINALS.c.updated_at
+    columns: list[ColumnElement[Any]] = [func.count(), func.max(stamp), func.sum(stamp)]
+    return select(*columns).where(stamp > since)
 
 
 def _upsert(connection: Connection, rows: list[dict[str, Any]]) -> None:

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from drivers.api.errors import StoreUnavailable
-from gateway import app
+from gateway import admin, app
 from gateway.config import Settings
 from gateway.telephony.prompts import PROMPTS
 from sim.polling import poll
@@ -28,7 +28,7 @@ def settings(tmp_path: Path, **sections: Any) -> Settings:
 def imported(tmp_path: Path, config: Settings) -> int:
     file = tmp_path / "terminals.csv"
     file.write_text(CSV, "utf-8")
-    return asyncio.run(app.import_terminals(config, file))
+    return asyncio.run(admin.import_terminals(config, file))
 
 
 async def asked(config: Settings, path: str) -> tuple[int, Any]:
@@ -104,7 +104,7 @@ def test_a_store_that_cannot_be_opened_is_told_and_nothing_is_left(tmp_path: Pat
 def test_migrating_is_repeatable_and_importing_updates(tmp_path: Path) -> None:
     config = settings(tmp_path)
     for _ in "12":
-        asyncio.run(app.migrate(config))
+        asyncio.run(admin.migrate(config))
         assert imported(tmp_path, config) == 2
 
 

@@ -131,6 +131,7 @@ class FakeLink:
         self._do("resume_recording", call)
 
     async def hang_up(self, leg: LegId, *, reason: str = "", cause: int | None = None) -> None:
+        del cause
         self._do("hang_up", leg, reason)
 
     async def play(self, leg: LegId, prompt: str, path: Path, *, loop: bool) -> None:

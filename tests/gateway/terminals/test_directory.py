@@ -1,6 +1,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from drivers.api.events import Datum, Position, PresenceReported, TelemetryReported
 from drivers.api.ids import TerminalId
 from gateway.terminals.model import Presence, Terminal, TerminalDirectory, TerminalView
@@ -114,8 +116,27 @@ async def test_refresh_finds_what_another_process_registered(
     )
     await fleet.directory.refresh()
     assert len(fleet.directory) == 5001
+    await importer.directory.register([terminal("a", label="newest"), terminal("z")])  # same stamp
+    await fleet.directory.refresh()
+    assert len(fleet.directory) == 5002
     changed = fleet.directory.get(TerminalId("a"))
     assert changed is not None
-    assert changed.label == "new"
+    assert changed.label == "newest"
     await fleet.directory.refresh()
-    assert len(fleet.directory) == 5001
+    assert len(fleet.directory) == 5002
+
+
+async def test_refresh_reads_no_rows_again_when_nothing_is_new(
+    fleet: Fleet, restart: Callable[[], Fleet], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fleet.directory.register([terminal("a"), terminal("b")])
+    other = restart()
+    await other.directory.refresh()
+    assert len(other.directory) == 2
+    taken: list[int] = []
+    monkeypatch.setattr(other.directory, "_take", lambda rows: taken.append(len(rows)))
+    await other.directory.refresh()
+    assert taken == []
+    await fleet.directory.register([terminal("c")])
+    await other.directory.refresh()
+    assert taken == [3]
