@@ -35,7 +35,7 @@ class GatewayProcess:
         self.api = api
         self._env = dict(env or {})
         self._ready_deadline_s = ready_deadline_s
-        self.child = Child("gateway", self._argv("serve"), log=log, env=self._env)
+        self.child = Child("gateway", self.argv("serve"), log=log, env=self._env)
 
     @property
     def pid(self) -> int:
@@ -94,10 +94,11 @@ class GatewayProcess:
         log = self.child.log.with_name(f"gateway-{words[0]}.log")
         name = f"gateway {' '.join(words)}"
         await run_to_end(
-            Child(name, self._argv(*words), log=log, env=self._env), deadline=COMMAND_DEADLINE_S
+            Child(name, self.argv(*words), log=log, env=self._env), deadline=COMMAND_DEADLINE_S
         )
 
-    def _argv(self, *words: str) -> tuple[str, ...]:
+    def argv(self, *words: str) -> tuple[str, ...]:
+        """Return the command line of a subcommand on this configuration."""
         return (sys.executable, "-m", "gateway", *words, "--config", str(self.config))
 
     async def _ask_ready(self) -> tuple[bool, str]:

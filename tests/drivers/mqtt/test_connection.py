@@ -69,6 +69,42 @@ async def test_small_packets_leave_at_once_on_both_kinds(tmp_path: Path) -> None
         await harness.close()
 
 
+async def test_plain_messages_go_the_short_way_and_all_others_the_librarys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness = MqttHarness(tmp_path)
+    await harness.open()
+    got: list[tuple[str | bytes, bytes]] = []
+    ingest = IngestConnection(
+        config_for(harness), None, client_id="b", on_message=lambda *one: got.append(one)
+    )
+    handled: list[int] = []
+    handler = ingest._client._package_handler
+    real = handler._handle_packet
+
+    def note(first: int, body: bytes) -> None:
+        handled.append(first)
+        real(first, body)
+
+    monkeypatch.setattr(handler, "_handle_packet", note)
+    try:
+        async with ingest:
+            await ingest.subscribe("onekey/v1/+/up/+", qos=1)
+            handled.clear()
+            await harness.publish("T-1", "up/telemetry", b"plain", qos=0)
+            await wait_until(lambda: got == [(b"onekey/v1/T-1/up/telemetry", b"plain")])
+            assert handled == []
+            await harness.publish("T-1", "up/state", b"qos1", qos=1)
+            await wait_until(lambda: got[1:] == [("onekey/v1/T-1/up/state", b"qos1")])
+            assert handled == [0x32]
+            quiet_since = ingest._client._connection._last_data_in
+            await harness.publish("T-1", "up/telemetry", b"plain", qos=0)
+            await wait_until(lambda: len(got) == 3)
+            assert ingest._client._connection._last_data_in > quiet_since  # gmqtt's keepalive
+    finally:
+        await harness.close()
+
+
 @pytest.mark.parametrize("kind", ["events", "ingest"])
 async def test_nobody_there(kind: str) -> None:
     config = MqttConfig.model_validate({"port": free_port()})

@@ -17,6 +17,8 @@ from drivers.api.ids import EventId, TerminalId
 from drivers.mqtt.config import MqttConfig
 from drivers.mqtt.connection import Delivery
 from drivers.mqtt.driver import MqttDriver
+from drivers.mqtt.incoming import read
+from protocols.mqtt_payload.topics import Up
 from tests.contract.driver_contract import DriverUnderTest
 from tests.contract.harnesses import TERMINALS, MqttHarness
 from tests.waiting import wait_until
@@ -184,6 +186,13 @@ async def test_a_defect_on_one_event_does_not_stop_the_others(
     await wait_until(lambda: set(ctx.commits()) == {"next", "other"})
     assert refusals(running) == [(TerminalId("T-1"), Refusal.INTERNAL)]
     await acknowledged(running)
+
+
+async def test_a_topic_in_bytes_is_a_topic(running: Running) -> None:
+    assert read(running.ctx, Up.STATE, b"onekey/v1/T-1/up/state", b"1", len) == ("T-1", 1)
+    for topic in [b"onekey/v1/T-1/up/telemetry", b"onekey/v1/\xff/up/state"]:
+        assert read(running.ctx, Up.STATE, topic, b"1", len) is None
+    assert [reason for _, reason, _ in running.ctx.refusals] == [Refusal.WRONG_TOPIC] * 2
 
 
 async def test_births_and_wills(running: Running) -> None:
