@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from sim.edge import DESK_USER, REALM, edge_toml, how_to_register, make_accounts
 from sim.interrupt import run_interruptibly
 from sim.keyboard import typed_lines
 from sim.options import AGENT_TONE_HZ, AgentSpec, WorldOptions, terminal_id
@@ -65,6 +66,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--agent-uri", default="", help="ring this phone instead: sip:me@192.168.1.20:5060"
     )
     parser.add_argument(
+        "--edge",
+        type=int,
+        nargs="?",
+        const=15_060,
+        metavar="PORT",
+        help="a SIP border, too, for phones that register; first of 4 ports, %(const)s",
+    )
+    parser.add_argument(
         "--bind-address", default="", help="of SIP and audio; found by itself for --agent-uri"
     )
     parser.add_argument(
@@ -79,14 +88,18 @@ def world_options(options: argparse.Namespace) -> WorldOptions:
         answer_after_s=ANSWER_AFTER_S, tone_hz=AGENT_TONE_HZ, hang_up_after_s=options.talk
     )
     agent = AgentSpec(name=AGENT, behaviour=behaviour, uri=options.agent_uri, ring_s=30.0)
-    return WorldOptions(agents=(agent,), bind_address=bind_address(options))
+    edge = ""
+    if options.edge is not None:
+        sos_uri = options.agent_uri or f"sip:{DESK_USER}@{REALM}"
+        edge = edge_toml(options.edge, options.data_dir.absolute() / "edge", sos_uri)
+    return WorldOptions(agents=(agent,), bind_address=bind_address(options), extra_toml=edge)
 
 
 def bind_address(options: argparse.Namespace) -> str:
     """Return our address: as asked, else the one from which the agent's phone can be reached."""
     if options.bind_address:
         return str(options.bind_address)
-    if not options.agent_uri:
+    if not options.agent_uri or options.edge is not None:
         return "127.0.0.1"
     found = _URI.match(options.agent_uri)
     if found is None:
@@ -161,6 +174,9 @@ async def run(options: argparse.Namespace) -> int:
             options.data_dir, shape, ports=ports, progress=Progress(sys.stdout)
         ) as world:
             print(greeting(world, options), flush=True)
+            if options.edge is not None:
+                passwords = await make_accounts(world)
+                print(*how_to_register(options.edge, passwords), sep="\n", flush=True)
             try:
                 await tell(world, options)
             finally:

@@ -47,8 +47,9 @@ class Limits:
     silence_per_source: int = 2000
     # Requests of one method from all addresses together; 2,000 a second leave a core for calls.
     requests_in_all: int = 20_000
-    # SOS calls of one source address in a window, counted apart from everything else.
-    sos_per_source: int = 100
+    # SOS requests of one source address in a window, counted apart from everything else. A call
+    # makes two: the first is answered with the digest challenge.
+    sos_per_source: int = 200
     # Calls and messages of one user or trunk in a minute; above: 429.
     calls_per_user: int = 30
     calls_per_trunk: int = 1200
@@ -77,7 +78,7 @@ class EdgeConfig:
     # Configuration, sockets, pid file and log; private (0700). Short: AF_UNIX has 107 bytes.
     run_dir: Path
     # Registrations, dialogs and credentials (SQLite); empty: run_dir. On a tmpfs a commit costs no
-    # disk flush, and all of it is only worth something while the machine is up.
+    # disk flush; all of it is only worth something while the machine is up.
     state_dir: Path | None = None
     # Digest realm and SIP domain of everybody who registers. HA1 contains it: changing it makes
     # all stored credentials void.
@@ -178,9 +179,14 @@ class EdgeConfig:
         return self.run_dir / "rpc.sock"
 
     @property
-    def state_db(self) -> Path:
-        """Return the database of registrations and dialogs, which is Kamailio's."""
-        return (self.state_dir or self.run_dir) / "edge.sqlite"
+    def location_db(self) -> Path:
+        """Return the database of registrations, which Kamailio writes and we read."""
+        return (self.state_dir or self.run_dir) / "location.sqlite"
+
+    @property
+    def dialog_db(self) -> Path:
+        """Return the database of answered calls, which Kamailio writes and we read."""
+        return (self.state_dir or self.run_dir) / "dialog.sqlite"
 
     @property
     def credentials_db(self) -> Path:
@@ -207,7 +213,7 @@ def _check(config: EdgeConfig) -> None:
         _fits(_URI, "static_sos_uri", config.static_sos_uri)
     if (config.tls_cert is None) != (config.tls_key is None):
         raise ValueError("give both tls_cert and tls_key, or neither")
-    for path in (config.run_dir, config.state_db, config.tls_cert, config.tls_key):
+    for path in (config.run_dir, config.dialog_db, config.tls_cert, config.tls_key):
         _fits(_SAFE, "path", str(path or ""))
     for trunk in config.trunks:
         _check_trunk(trunk)

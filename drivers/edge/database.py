@@ -1,6 +1,7 @@
-"""The two SQLite files of the edge. All functions block for milliseconds: call them in a thread.
+"""The three SQLite files of the edge. All functions block for milliseconds: call them in a thread.
 
-`edge.sqlite` is Kamailio's (usrloc and dialog write through); we create and read it.
+`location.sqlite` and `dialog.sqlite` are Kamailio's (usrloc and dialog write them back every
+second); we create and read them, and never write: its SQLite driver cannot wait for a lock.
 `credentials.sqlite` is ours; Kamailio's htable reads it at its start and on htable.reload.
 """
 
@@ -15,7 +16,6 @@ from drivers.api.edge import Registration
 from protocols.text import clean_text
 
 SCHEMAS = Path("/usr/share/kamailio/db_sqlite")
-_TABLES = ("standard", "usrloc", "dialog")
 BUSY_S = 2.0
 JULIAN_EPOCH = 2_440_587.5  # Julian day of 1970-01-01T00:00Z: db_sqlite stores times as such
 SECONDS_PER_DAY = 86_400.0
@@ -42,18 +42,14 @@ class DialogKey(NamedTuple):
     to_tag: str
 
 
-def prepare(state_db: Path, credentials_db: Path) -> None:
+def prepare(location_db: Path, dialog_db: Path, credentials_db: Path) -> None:
     """Create what does not exist yet; raises OSError or sqlite3.Error."""
     with _open(credentials_db) as db:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(_CREDENTIALS)
-    with _open(state_db) as db:
-        db.execute("PRAGMA journal_mode=WAL")
-        known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'dialog_vars'").fetchone()
-        if known is None:
-            for name in _TABLES:
-                db.executescript((SCHEMAS / f"{name}-create.sql").read_text("utf-8"))
-    for path in (state_db, credentials_db):
+    _create(location_db, "usrloc", "location_attrs")
+    _create(dialog_db, "dialog", "dialog_vars")
+    for path in (location_db, dialog_db, credentials_db):
         path.chmod(0o600)
 
 
@@ -128,6 +124,16 @@ def _registration(
         transport=(socket or "udp:").split(":", 1)[0],
         user_agent="" if agent in {None, "n/a"} else clean_text(str(agent)),
     )
+
+
+def _create(path: Path, schema: str, last_table: str) -> None:
+    with _open(path) as db:
+        # Readers and the one writer do not disturb each other; the mode stays with the file.
+        db.execute("PRAGMA journal_mode=WAL")
+        found = db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (last_table,)).fetchone()
+        if found is None:
+            for name in ("standard", schema):
+                db.executescript((SCHEMAS / f"{name}-create.sql").read_text("utf-8"))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import structlog
 
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 MAX_LOG = 10_485_760  # bytes; a bigger log of Kamailio's is cut
 HANGS_S = 10.0  # an edge that lives but does not answer for so long is started anew
-WRITTEN_S = 1.0  # from a 200 to its row in the dialog table: milliseconds, more under load
+MOMENT_S = 0.5  # from a 200 at Kamailio to the dialog in its memory: milliseconds, with room
 _USER = re.compile(r"[^\s\x00-\x1f@:]{1,64}")
 _HA1 = re.compile(r"[0-9a-f]{32}")
 _LOOK_S = 0.02
@@ -127,40 +127,41 @@ class KamailioEdge:
     async def end_dialogs(self, worker: str) -> int:
         """End every call through the worker at "ip:port"; raises EdgeUnavailable.
 
-        Kamailio writes an answered dialog down a moment after it passed on the 200: a call that is
-        neither waiting for its answer nor in the table yet is looked for again, for WRITTEN_S.
+        A call that is answered at this very moment is neither waiting nor answered to Kamailio: it
+        is looked for again, for MOMENT_S.
         """
-        deadline = time.monotonic() + WRITTEN_S
+        deadline = time.monotonic() + MOMENT_S
         ended: set[str] = set()
-        while True:
-            waiting = await self._refuse_unanswered(worker, ended)
-            await self._end_answered(worker, ended, waiting)
-            if not waiting or time.monotonic() > deadline:
-                break
+        left = await self._end_young(worker, ended)
+        while left and time.monotonic() < deadline:
             await asyncio.sleep(_LOOK_S)
-        log.info("edge_dialogs_ended", worker=worker, count=len(ended), lost=len(waiting))
+            left = await self._end_young(worker, ended)
+        await self._end_old(worker, ended)
+        log.info("edge_dialogs_ended", worker=worker, count=len(ended))
         return len(ended)
 
-    async def _refuse_unanswered(self, worker: str, ended: set[str]) -> set[str]:
-        """Refuse the calls without an answer; returns those that have got one meanwhile."""
-        answered: set[str] = set()
-        for call_id, cseq in early_calls(await self._rpc.ask("htable.dump", "early"), worker):
-            if await self._ask_kindly("tm.reply_callid", *_lost(call_id, cseq)):
-                ended.add(call_id)
-                await self._ask_kindly("htable.delete", "early", call_id)
-            elif call_id not in ended:
-                answered.add(call_id)
-        return answered
+    async def _end_young(self, worker: str, ended: set[str]) -> bool:
+        """End calls that are not answered, or were seconds ago; returns whether some are left."""
+        left = False
+        for call in young_calls(await self._rpc.ask("htable.dump", "early"), worker):
+            if call.answered is None:
+                done = await self._ask_kindly("tm.reply_callid", *_lost(call))
+            else:
+                done = await self._ask_kindly("dlg.end_dlg", *call.answered)
+            left = left or not done
+            if done:
+                ended.add(call.call_id)
+                await self._ask_kindly("htable.delete", "early", call.call_id)
+        return left
 
-    async def _end_answered(self, worker: str, ended: set[str], waiting: set[str]) -> None:
-        """End the calls in the dialog table, and take them out of `waiting`.
+    async def _end_old(self, worker: str, ended: set[str]) -> None:
+        """End the calls in the dialog table.
 
         Rows of calls that ended by themselves stay for the 5 s that Kamailio keeps a transaction
         (tm, wt_timer). dlg.is_alive tells them apart, but knows only acknowledged calls.
         """
-        path = self._config.state_db
+        path = self._config.dialog_db
         for key, acknowledged in await asyncio.to_thread(database.answered_dialogs, path, worker):
-            waiting.discard(key.call_id)
             if key.call_id in ended:
                 continue
             if acknowledged and not await self._ask_kindly("dlg.is_alive", *key):
@@ -188,7 +189,9 @@ class KamailioEdge:
         for stale in config.run_dir.glob("rpc-*.sock"):
             stale.unlink(missing_ok=True)
         token = _token(config)
-        await asyncio.to_thread(database.prepare, config.state_db, config.credentials_db)
+        await asyncio.to_thread(
+            database.prepare, config.location_db, config.dialog_db, config.credentials_db
+        )
         changed = write_configuration(config, token)
         self._control = ControlServer(
             self._handler, self._store_ha1, token=token, deadline_s=config.answer_s
@@ -250,7 +253,7 @@ class KamailioEdge:
     async def _read_registrations(self) -> None:
         try:
             found = await asyncio.to_thread(
-                database.registrations, self._config.state_db, time.time()
+                database.registrations, self._config.location_db, time.time()
             )
         except sqlite3.Error as exc:
             log.warning("edge_registrations_unreadable", detail=str(exc))
@@ -295,13 +298,21 @@ def write_configuration(config: EdgeConfig, token: str) -> bool:
     return changed
 
 
-def early_calls(dump: Any, worker: str) -> list[tuple[str, str]]:
-    """Return Call-ID and CSeq of the unanswered calls of `worker` in a dump of `early`."""
-    values = ((item["name"], str(item["value"])) for item in _items(dump))
+class YoungCall(NamedTuple):
+    """A call in Kamailio's table `early`; `answered` is entry and id of its dialog."""
+
+    call_id: str
+    cseq: str
+    answered: tuple[int, int] | None
+
+
+def young_calls(dump: Any, worker: str) -> list[YoungCall]:
+    """Return the calls of `worker` in a dump of `early`."""
+    values = ((str(item["name"]), str(item["value"]).split(",")) for item in _items(dump))
     return [
-        (call_id, value.removeprefix(f"{worker},"))
-        for call_id, value in values
-        if value.startswith(f"{worker},")
+        YoungCall(call_id, rest[0], (int(rest[1]), int(rest[2])) if len(rest) == 3 else None)
+        for call_id, (at, *rest) in values
+        if at == worker
     ]
 
 
@@ -317,10 +328,10 @@ def cut_log(config: EdgeConfig) -> None:
             os.truncate(config.log_path, 0)
 
 
-def _lost(call_id: str, cseq: str) -> tuple[str | int, ...]:
+def _lost(call: YoungCall) -> tuple[str | int, ...]:
     """Return what tm.reply_callid takes: code, reason, call, To tag, more headers."""
     again = "Retry-After: 1\r\n"
-    return 503, "Worker Lost", call_id, cseq, secrets.token_hex(4), again
+    return 503, "Worker Lost", call.call_id, call.cseq, secrets.token_hex(4), again
 
 
 def _items(dump: Any) -> list[Any]:

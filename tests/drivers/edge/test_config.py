@@ -27,7 +27,7 @@ def text_of(config: EdgeConfig) -> str:
 
 def accepted(config: EdgeConfig) -> str:
     config.run_dir.mkdir(exist_ok=True)
-    prepare(config.state_db, config.credentials_db)
+    prepare(config.location_db, config.dialog_db, config.credentials_db)
     config.config_path.write_text(text_of(config), "utf-8")
     if config.tls:
         config.tls_config_path.write_text(render_tls(config), "utf-8")

@@ -5,11 +5,15 @@ from pathlib import Path
 import pytest
 
 from drivers.edge import database
-from drivers.edge.edge import counters_of, early_calls
+from drivers.edge.edge import YoungCall, counters_of, young_calls
 
 DUMP = [
     {"entry": 1, "size": 2, "slot": [{"name": "a@x", "value": "127.0.0.1:16003,2", "type": "str"}]},
-    {"entry": 2, "size": 1, "slot": [{"name": "b,c", "value": "127.0.0.1:160,31", "type": "str"}]},
+    {
+        "entry": 2,
+        "size": 1,
+        "slot": [{"name": "b,c", "value": "127.0.0.1:160,31,9,77", "type": "str"}],
+    },
 ]
 
 
@@ -29,10 +33,10 @@ def test_where_a_uri_points(uri: str, where: str) -> None:
     assert database.host_port(uri) == where
 
 
-def test_early_calls_are_those_of_exactly_this_worker() -> None:
-    assert early_calls(DUMP, "127.0.0.1:16003") == [("a@x", "2")]
-    assert early_calls(DUMP, "127.0.0.1:160") == [("b,c", "31")]
-    assert early_calls(None, "127.0.0.1:1") == []
+def test_young_calls_are_those_of_exactly_this_worker() -> None:
+    assert young_calls(DUMP, "127.0.0.1:16003") == [YoungCall("a@x", "2", None)]
+    assert young_calls(DUMP, "127.0.0.1:160") == [YoungCall("b,c", "31", (9, 77))]
+    assert young_calls(None, "127.0.0.1:1") == []
 
 
 def test_counters_are_read() -> None:
@@ -42,15 +46,15 @@ def test_counters_are_read() -> None:
 
 
 def test_prepare_keeps_what_is_there(tmp_path: Path) -> None:
-    state, secret = tmp_path / "state.sqlite", tmp_path / "credentials.sqlite"
-    database.prepare(state, secret)
+    location, dialog, secret = (tmp_path / name for name in ("location", "dialog", "secret"))
+    database.prepare(location, dialog, secret)
     database.store_ha1(secret, "phone", "a")
     database.store_ha1(secret, "phone", "b")
     database.store_ha1(secret, "agent", "c")
     database.forget_ha1(secret, "agent")
-    database.prepare(state, secret)
+    database.prepare(location, dialog, secret)
     with sqlite3.connect(secret) as db:
         assert db.execute("SELECT key_name, key_value FROM ha1").fetchall() == [("phone", "b")]
     db.close()
-    assert database.registrations(state, time.time()) == ()
-    assert database.answered_dialogs(state, "127.0.0.1:1") == ()
+    assert database.registrations(location, time.time()) == ()
+    assert database.answered_dialogs(dialog, "127.0.0.1:1") == ()

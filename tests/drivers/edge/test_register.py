@@ -107,12 +107,11 @@ async def test_credentials_are_pushed_replaced_and_revoked(
         await edge.replace_credentials({"1001": ha1("1001", "x")})
         assert (await phone.register("new", "changed")).code == 401
         assert (await phone.register("1001", "x")).code == 200
-        await edge.poll()
-        assert {found.user for found in edge.registrations()} == {"1001", "new"}
+        await wait_until(lambda: {found.user for found in edge.registrations()} == {"1001", "new"})
         await edge.revoke("1001")
         await edge.revoke("1001")  # already so
         assert (await phone.register("1001", "x")).code == 401
-    assert {found.user for found in edge.registrations()} == {"new"}
+        await wait_until(lambda: {found.user for found in edge.registrations()} == {"new"})
     with pytest.raises(ValueError, match="HA1"):
         await edge.push_credentials("a b", "x")
 
@@ -133,6 +132,7 @@ async def test_kill_9_keeps_registrations_and_credentials(
 ) -> None:
     async with Peer(config.port) as phone, Peer(config.internal_port) as worker:
         await phone.register("phone", "secret")
+        await wait_until(edge.registrations, what="written down, within a second")
         first = edge.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
@@ -230,7 +230,7 @@ async def test_a_phone_behind_nat_is_reached_where_it_really_is(
         Peer(config.internal_port) as worker,
     ):
         assert (await phone.register("phone", "secret")).code == 200
-        await edge.poll()
+        await wait_until(edge.registrations)
         (found,) = edge.registrations()
         assert found.source == phone.here
         assert "10.9.8.7" in found.contact
@@ -242,6 +242,6 @@ async def test_a_phone_behind_nat_is_reached_where_it_really_is(
 async def test_the_files_of_the_edge_are_private(edge: KamailioEdge, config: EdgeConfig) -> None:
     assert edge.healthy
     assert config.run_dir.stat().st_mode & 0o077 == 0
-    for path in (config.config_path, config.token_path, config.credentials_db, config.state_db):
+    for path in (config.config_path, config.token_path, config.credentials_db, config.dialog_db):
         assert path.stat().st_mode & 0o077 == 0, path
     assert re.fullmatch(r"[0-9a-f]{32}", config.token_path.read_text())
