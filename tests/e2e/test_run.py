@@ -11,6 +11,7 @@ import pytest
 from sim.child import Child
 from sim.ports import free_ports
 from sim.survivors import marked
+from tests.waiting import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -91,4 +92,16 @@ async def test_ctrl_c_while_it_starts_ends_everything(tmp_path: Path) -> None:
         await process.wait(10)
     finally:
         await process.stop()
+    assert marked(f"{MARK}={tmp_path.name}") == []
+
+
+async def test_with_an_edge_it_says_how_phones_register(tmp_path: Path) -> None:
+    process = run(tmp_path, "--presses", "0", "--edge", str(free_port()))
+    pipes = await process.start(talk=True)
+    assert pipes.stdout is not None
+    try:
+        said = await read_until(pipes.stdout, "dials sip:sos@onekey.local", deadline=60)
+    finally:
+        await process.stop()
+    assert said.count("auth_pass=") == 2
     assert marked(f"{MARK}={tmp_path.name}") == []
