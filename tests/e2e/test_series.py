@@ -15,12 +15,15 @@ from ulid import ULID
 
 from drivers.api.events import ReceiptOutcome, Refusal
 from drivers.api.legs import LegOutcome
+from gateway.agents.model import OfferOutcome
+from gateway.agents.states import AgentState
 from gateway.flows.model import CallOutcome, Cause, Role
 from gateway.incidents.kinds import KNOWN_ALARMS, OTHER
 from gateway.incidents.model import Flag, Outcome
 from gateway.incidents.states import IncidentState
 from gateway.pipeline import TYPE_LABELS
 from gateway.store.failures import FailureReason
+from gateway.tasks.model import TaskKind
 from gateway.telephony.slot_states import SlotState
 from gateway.terminals.model import Presence
 from protocols.mqtt_payload.topics import Up, up_topic
@@ -77,6 +80,12 @@ CLOSED: Mapping[tuple[str, str], frozenset[str]] = {
     ("onekey_incidents_closed", "outcome"): values(Outcome),
     ("onekey_incidents_open", "state"): values(IncidentState),
     ("onekey_operator_alarms", "cause"): values(Cause),
+    ("onekey_agents", "state"): values(AgentState),
+    ("onekey_agents", "group"): frozenset({"other"}),  # the world has no groups
+    ("onekey_agent_offers", "outcome"): values(OfferOutcome),
+    ("onekey_tasks_open", "kind"): values(TaskKind),
+    ("onekey_tasks_done", "kind"): values(TaskKind),
+    ("onekey_callers", "verdict"): frozenset({"routed", "refused"}),
     ("onekey_calls_active", "flow"): FLOW,
     ("onekey_calls", "flow"): FLOW,
     ("onekey_calls", "outcome"): values(CallOutcome),
