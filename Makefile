@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test run smoke test check format lock docs bench soak prompts clean
+.PHONY: help setup setup-test run smoke smoke-sip test check format lock docs bench soak prompts clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ run: setup ## broker, gateway, a pendant and an agent; shows presses as they hap
 
 smoke: setup ## one press through real parts, audio checked both ways; prints one JSON line
 	@exec $(PY) -m sim.smoke $(ARGS)
+
+smoke-sip: setup ## a one-key phone at the edge; worker and daemon killed mid-call; one JSON line
+	@exec $(PY) -m sim.smoke_sip $(ARGS)
 
 check: setup-test ## format, lint and types (fast)
 	$(VENV)/bin/ruff format --check .

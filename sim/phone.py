@@ -56,15 +56,22 @@ class Phone:
         behaviour: Behaviour | None = None,
         address: str = "127.0.0.1",
         env: Mapping[str, str] | None = None,
+        more: Sequence[str] = (),
     ) -> None:
-        """Take a `name` (user part of the SIP URI), UDP ports, and where log and sound go."""
+        """Take a `name` (user part of the SIP URI), UDP ports, and where log and sound go.
+
+        `more`: further options of `sim.sip_ua`.
+        """
         self.name = name
         self.uri = f"sip:{name}@{address}:{port}"
         self.record = directory / f"{name}.wav"
         self.events: list[PhoneEvent] = []
         self.child = Child(
             f"phone {name}",
-            _command(name, address, port, rtp_base, self.record, behaviour or Behaviour()),
+            (
+                *_command(name, address, port, rtp_base, self.record, behaviour or Behaviour()),
+                *more,
+            ),
             log=directory / f"phone-{name}.log",
             env=env,
         )
