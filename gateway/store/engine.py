@@ -12,6 +12,9 @@ _SQLITE_CACHE_KIB: Final = 4096
 # The log shrinks back to this after a burst, in bytes.
 _SQLITE_WAL_KEPT: Final = 64 * 1024 * 1024
 
+# Far longer than any statement of ours takes to be thought of, far shorter than a shift.
+IDLE_MS: Final = 10_000
+
 
 def write_engine(url: str, config: StoreConfig) -> Engine:
     """Return an engine of one connection whose transactions take the write lock at once."""
@@ -40,12 +43,14 @@ def _engine(url: URL, config: StoreConfig, *, size: int, begin: str, query_only:
 
 def _postgres_arguments(config: StoreConfig) -> dict[str, Any]:
     wait_ms = int(config.busy_timeout_s * 1000)
+    idle_ms = max(wait_ms, IDLE_MS)
     return {
         "connect_timeout": max(2, int(config.busy_timeout_s)),  # libpq knows no shorter one
         "tcp_user_timeout": wait_ms,  # an unplugged server is noticed, not waited for
         "application_name": "onekey-gateway",
-        # A daemon that hangs inside a transaction must not keep the others from their rows.
-        "options": f"-c lock_timeout={wait_ms} -c idle_in_transaction_session_timeout={wait_ms}",
+        # A daemon that hangs inside a transaction must not keep the others from their rows; a
+        # migration on a busy machine may think for seconds between two statements.
+        "options": f"-c lock_timeout={wait_ms} -c idle_in_transaction_session_timeout={idle_ms}",
     }
 
 

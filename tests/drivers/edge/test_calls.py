@@ -299,35 +299,6 @@ async def test_a_user_calls_a_user_when_the_daemon_says_so(
     assert "x-onekey-call" not in invite.headers
 
 
-async def test_end_dialogs_releases_both_sides_of_answered_calls(
-    edge: KamailioEdge, config: EdgeConfig, handler: Handler
-) -> None:
-    async with (
-        Peer(config.port, claims="10.9.8.7:5060") as phone,  # behind NAT: found all the same
-        Peer(config.port) as agent,
-        Peer(config.internal_port) as worker,
-        Peer(config.internal_port) as bystander,
-    ):
-        await agent.register("agent", "secret2")
-        agent.on_request = answers(agent, 200)
-        handler.answers = [to(worker), to(bystander)]
-        worker.on_request = answers(worker, 200)
-        bystander.on_request = answers(bystander, 200)
-        incoming, _ = await sos(phone)
-        phone.in_dialog(dialog_of_caller(incoming), "ACK")
-        outgoing, _ = await worker.ask("INVITE", f"sip:agent@{REALM}", "gateway", None, body=SDP)
-        worker.in_dialog(dialog_of_caller(outgoing), "ACK")
-        await sos(phone)
-        since = time.monotonic()
-        assert await edge.end_dialogs(worker.here) == 2
-        await phone.request("BYE")
-        await agent.request("BYE")
-        assert time.monotonic() - since < 1.0
-        assert not [m for m in bystander.messages if m.method == "BYE"]
-        assert await edge.end_dialogs(bystander.here) == 1
-        assert await edge.end_dialogs("127.0.0.1:1") == 0
-
-
 async def test_end_dialogs_releases_calls_that_are_not_answered_yet(
     edge: KamailioEdge, config: EdgeConfig, handler: Handler
 ) -> None:
